@@ -1,0 +1,105 @@
+"""What a cache is configured with (domain.md 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from radixproof.model.errors import ConfigError
+
+FULL = "full"
+SWA = "swa"
+COMPONENTS = (FULL, SWA)
+"""Components of this slice, in their fixed order."""
+
+WRITE_THROUGH = "write_through"
+WRITE_THROUGH_SELECTIVE = "write_through_selective"
+WRITE_POLICIES = {WRITE_THROUGH: 1, WRITE_THROUGH_SELECTIVE: 2}
+"""Policy -> hit count at which a node is backed up (domain.md 2, write_through_threshold)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheConfig:
+    """Sizes are in slots (one token's KV each); device sizes leave out the dummy page 0.
+
+    ``host_full_slots == 0`` means that there is no host tier (no L2).
+    Raises ``ConfigError`` for a configuration that no cache can have.
+    """
+
+    components: tuple[str, ...] = (FULL, SWA)
+    page_size: int = 1
+    sliding_window: int = 2
+    full_slots: int = 16
+    swa_slots: int = 16
+    host_full_slots: int = 32
+    host_swa_slots: int = 32
+    write_policy: str = WRITE_THROUGH
+    load_back_threshold: int = 1
+    materialize_out_of_window_leaf: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("page_size", 1),
+            ("sliding_window", 1),
+            ("full_slots", 1),
+            ("swa_slots", 0),
+            ("host_full_slots", 0),
+            ("host_swa_slots", 0),
+            ("load_back_threshold", 0),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ConfigError(f"{name} must be an integer >= {least}, not {value!r}")
+        if self.components not in ((FULL,), (FULL, SWA)):
+            raise ConfigError(f"components must be full or full,swa, not {self.components!r}")
+        if self.write_policy not in WRITE_POLICIES:
+            known = ", ".join(WRITE_POLICIES)
+            raise ConfigError(f"write_policy must be one of {known}, not {self.write_policy!r}")
+        if not isinstance(self.materialize_out_of_window_leaf, bool):
+            raise ConfigError("materialize_out_of_window_leaf must be true or false")
+        for name in ("full_slots", "swa_slots", "host_full_slots", "host_swa_slots"):
+            if getattr(self, name) % self.page_size:
+                raise ConfigError(f"{name} must be a multiple of page_size {self.page_size}")
+        if self.has_swa and self.swa_slots == 0:
+            raise ConfigError("swa_slots must be at least one page when swa is a component")
+        if self.has_swa and self.has_host and self.host_swa_slots == 0:
+            raise ConfigError("host_swa_slots must be at least one page when there is a host tier")
+
+    @property
+    def has_swa(self) -> bool:
+        return SWA in self.components
+
+    @property
+    def has_host(self) -> bool:
+        return self.host_full_slots > 0
+
+    @property
+    def write_through_threshold(self) -> int:
+        return WRITE_POLICIES[self.write_policy]
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """Names of the pools that exist: ``full``, ``swa``, ``host_full``, ``host_swa``."""
+        device = self.components
+        return device + tuple(f"host_{c}" for c in device) if self.has_host else device
+
+    def pool_slots(self, pool: str) -> int:
+        return int(getattr(self, f"{pool}_slots"))
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "components": list(self.components)}
+
+    @classmethod
+    def from_json(cls, raw: object) -> CacheConfig:
+        """Inverse of ``to_json``; absent fields take their defaults. Raises ``ConfigError``."""
+        if not isinstance(raw, Mapping):
+            raise ConfigError(f"a configuration is an object, not {type(raw).__name__}")
+        unknown = sorted(set(map(str, raw)) - {f.name for f in fields(cls)})
+        if unknown:
+            raise ConfigError(f"unknown configuration field {unknown[0]!r}")
+        values = dict(raw)
+        components = values.get("components", list(COMPONENTS))
+        if not isinstance(components, list) or not all(isinstance(c, str) for c in components):
+            raise ConfigError(f"components must be a list of names, not {components!r}")
+        return cls(**{**values, "components": tuple(components)})

@@ -1,0 +1,48 @@
+"""Shadow memory: the payload that a token's slot must hold (domain.md 4.7).
+
+KV of a token depends on its namespace and on every token up to itself, so a payload is a
+48-bit tag chained over the prefix. A subject writes it into every layer of the token's
+slot and copies it like any KV; reading it back says which prefix a slot really holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from zlib import crc32
+
+NEVER_WRITTEN = 0
+"""Tag of a slot that nothing was written into since the pool was made."""
+TORN = -1
+"""Tag of a slot whose layers or elements do not belong to one payload."""
+
+_MASK = (1 << 48) - 1
+
+
+def namespace_tag(namespace: str) -> int:
+    """The tag that the chain of a namespace starts from."""
+    return _mix(0x5BF0_3635, crc32(namespace.encode()) + 1)
+
+
+def next_tag(previous: int, token: int) -> int:
+    """The tag of a prefix one token longer than the one tagged ``previous``."""
+    return _mix(previous, token + 1)
+
+
+def tags(previous: int, tokens: Iterable[int]) -> tuple[int, ...]:
+    """One tag per token, chained after ``previous``."""
+    chain = []
+    for token in tokens:
+        previous = _mix(previous, token + 1)
+        chain.append(previous)
+    return tuple(chain)
+
+
+def prefix_tags(namespace: str, tokens: Iterable[int]) -> tuple[int, ...]:
+    """The tags that positions 0, 1, ... of ``tokens`` in ``namespace`` must hold."""
+    return tags(namespace_tag(namespace), tokens)
+
+
+def _mix(state: int, value: int) -> int:
+    state = (state ^ (value * 0x9E37_79B9_7F4A_7C15)) & 0xFFFF_FFFF_FFFF_FFFF
+    state = ((state ^ (state >> 29)) * 0xBF58_476D_1CE4_E5B9) & 0xFFFF_FFFF_FFFF_FFFF
+    return ((state ^ (state >> 32)) & _MASK) or 1

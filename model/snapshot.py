@@ -1,0 +1,301 @@
+"""The whole observable state of a cache, in canonical form.
+
+Nodes stand in depth-first order, siblings by (namespace, key), and everything else refers to a
+node by its index in that order, so equal states give equal snapshots whatever ids, addresses or
+dict orders a subject has. Slot numbers and ids are a subject's own: exact within one subject,
+compared up to renaming between two (``canonical``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from radixproof.model.config import CacheConfig
+
+ROOT = -1
+"""Index that stands for the root."""
+DETACHED = -2
+"""Index of a node that something refers to but that cannot be reached from the root."""
+
+Slots = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """One component's data on one node; FULL and SWA values have one slot per token."""
+
+    device: Slots | None = None
+    host: Slots | None = None
+    lock: int = 0
+    host_lock: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node below the root. ``tokens`` is the whole prefix it spells, ``key`` its own edge."""
+
+    namespace: str
+    tokens: tuple[int, ...]
+    key: tuple[int, ...]
+    label: tuple[int, ...]
+    """The edge label (first page) under which the parent really holds the node."""
+    parent: int
+    """Index of the node whose children hold this one (``ROOT`` at the top)."""
+    parent_pointer: int
+    """Index of the node that this node itself takes for its parent."""
+    id: int = field(compare=False)
+    """The subject's own id; kept by the lower part of a split (I-29)."""
+    full: Placement
+    swa: Placement | None
+    hit: int
+    priority: int
+    pending: int | None = field(compare=False)
+    """Id of the write ack that covers the node, in the subject's own numbering."""
+
+    @property
+    def end(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def start(self) -> int:
+        return len(self.tokens) - len(self.key)
+
+    @property
+    def evicted(self) -> bool:
+        return self.full.device is None
+
+    @property
+    def backuped(self) -> bool:
+        return self.full.host is not None
+
+    def placement(self, component: str) -> Placement | None:
+        return self.full if component == "full" else self.swa
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """``slots`` usable slots; device pools number them from ``page_size`` on, host pools from 0.
+
+    ``free_pages`` holds page numbers (slot // page_size), as often as the free list holds them.
+    ``contents[slot]`` is the payload tag found in the slot (model/payload.py).
+    """
+
+    slots: int
+    page_size: int
+    first_slot: int
+    free_pages: tuple[int, ...]
+    contents: tuple[int, ...]
+
+    @property
+    def free_slots(self) -> int:
+        return len(self.free_pages) * self.page_size
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What a transfer copies of one component: equally long lists, in token order."""
+
+    component: str
+    device: Slots
+    host: Slots
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One backup or load-back, from enqueue to acknowledgement, in queue order.
+
+    ``stage`` is ``queued`` (accepted, not submitted), ``submitted`` or ``executed``; ``batch``
+    numbers the submissions of its stream from the oldest one still in the queue (queued: -1).
+    """
+
+    stream: str
+    id: int = field(compare=False)
+    node: int
+    """The lock node of a write; the target of a load."""
+    nodes: tuple[int, ...]
+    """Root to leaf: the publish nodes of a write; of a load, nodes on the target's path covered."""
+    stage: str
+    batch: int
+    moves: tuple[Move, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A live lock receipt.
+
+    ``owner`` is ``client``, ``request``, ``write`` or ``load``; ``name`` the holder or request
+    ('' for transfers). It covers, on the path of ``anchor``: FULL from token ``full_start`` on
+    (``None``: nothing) and SWA from ``swa_start`` on (``None``: nothing). A start is the position
+    of the topmost covered node's first token, 0 when the walk reached the root.
+    """
+
+    tier: str
+    """``device`` or ``host``."""
+    owner: str
+    name: str
+    anchor: int
+    full_start: int | None
+    swa_start: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A running request; ``row[i]`` is the FULL slot of token ``i``, ``len(row)`` allocated."""
+
+    name: str
+    namespace: str
+    tokens: tuple[int, ...]
+    prompt_len: int
+    committed: int
+    protected: int
+    swa_evicted: int
+    last_node: int
+    priority: int
+    row: Slots
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """See the module docstring. Mappings by component or pool have the configuration's keys."""
+
+    config: CacheConfig
+    nodes: tuple[Node, ...]
+    device_leaves: tuple[int, ...]
+    """Indices, ascending."""
+    host_leaves: tuple[int, ...]
+    access_order: tuple[int, ...]
+    """All nodes, most recently accessed first (``last_access_time``)."""
+    creation_rank: tuple[int, ...]
+    """Per node, the dense rank of its creation time; a split's two parts share one."""
+    lru: Mapping[str, tuple[int, ...]]
+    """Per auxiliary component, its device list, most recent first (I-18)."""
+    host_lru: Mapping[str, tuple[int, ...]]
+    evictable: Mapping[str, int]
+    protected: Mapping[str, int]
+    pools: Mapping[str, Pool]
+    full_to_swa: tuple[int, ...]
+    """Indexed by FULL slot; 0: no SWA data. Empty without SWA."""
+    writes: tuple[Transfer, ...]
+    loads: tuple[Transfer, ...]
+    receipts: tuple[Receipt, ...]
+    """Sorted by ``receipt_order``."""
+    requests: tuple[Request, ...]
+    """Sorted by name."""
+    armed_failures: Mapping[str, int]
+    """Per pool with at least one armed allocation failure, how many."""
+
+    def canonical(self) -> dict[str, Any]:
+        """The state with slots and ids renamed away: equal iff two subjects agree."""
+        return _Canonical(self).fields()
+
+
+def receipt_order(receipt: Receipt) -> tuple[Any, ...]:
+    """Sort key of receipts: transfers of one kind differ by anchor and extent alone."""
+    starts = tuple(-1 if s is None else s for s in (receipt.full_start, receipt.swa_start))
+    return (receipt.tier, receipt.owner, receipt.name, receipt.anchor, *starts)
+
+
+def agree(left: Snapshot, right: Snapshot) -> bool:
+    """Whether two subjects are in the same state, up to slot numbers and ids."""
+    return left == right or left.canonical() == right.canonical()
+
+
+def disagreements(left: Snapshot, right: Snapshot) -> list[str]:
+    """One line per field in which two states differ; empty iff ``agree``."""
+    a, b = left.canonical(), right.canonical()
+    return [f"{name}: {a[name]!r} != {b[name]!r}" for name in a if a[name] != b[name]]
+
+
+class _Canonical:
+    """Renames each pool's pages in the order in which the canonical walk meets them."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.pages: dict[str, dict[int, int]] = {pool: {} for pool in snapshot.pools}
+        self.unwritten = _unwritten(snapshot)
+
+    def rename(self, pool: str, slots: Slots | None) -> Slots | None:
+        if slots is None:
+            return None
+        names, page = self.pages[pool], self.snapshot.pools[pool].page_size
+        return tuple(names.setdefault(s // page, len(names)) * page + s % page for s in slots)
+
+    def held(self, pool: str, slots: Slots | None) -> tuple[Any, ...] | None:
+        """Renamed slots with what lies in them; bytes of a copy yet to run do not count."""
+        if slots is None:
+            return None
+        contents, unwritten = self.snapshot.pools[pool].contents, self.unwritten[pool]
+        found = tuple(
+            None if s in unwritten else contents[s] if 0 <= s < len(contents) else -2 for s in slots
+        )
+        return (self.rename(pool, slots), found)
+
+    def placement(self, component: str, p: Placement | None) -> tuple[Any, ...] | None:
+        if p is None:
+            return None
+        host = self.held(f"host_{component}", p.host) if p.host is not None else None
+        return (self.held(component, p.device), host, p.lock, p.host_lock)
+
+    def fields(self) -> dict[str, Any]:
+        s = self.snapshot
+        acks = {t.id: i for i, t in enumerate(s.writes)}
+        nodes = [
+            (
+                (n.namespace, n.tokens, n.key, n.label, n.parent, n.parent_pointer),
+                (n.hit, n.priority, None if n.pending is None else acks.get(n.pending, -1)),
+                self.placement("full", n.full),
+                self.placement("swa", n.swa),
+            )
+            for n in s.nodes
+        ]
+        requests = [self.request(r) for r in s.requests]
+        transfers = [
+            (t.stream, t.node, t.nodes, t.stage, t.batch, [self.move(m) for m in t.moves])
+            for t in s.writes + s.loads
+        ]
+        # Every owned FULL page has its canonical name by now, so the map can be renamed too.
+        mapped = sorted(
+            (self.rename("full", (x,)), self.rename("swa", (y,)))
+            for x, y in enumerate(s.full_to_swa)
+            if y
+        )
+        same: tuple[str, ...] = (
+            "device_leaves host_leaves access_order creation_rank lru host_lru evictable protected "
+            "receipts armed_failures"
+        ).split()  # type: ignore[assignment]
+        return {
+            "nodes": nodes,
+            "requests": requests,
+            "transfers": transfers,
+            "full_to_swa": mapped,
+            "free": {name: len(pool.free_pages) for name, pool in s.pools.items()},
+            **{name: getattr(s, name) for name in same},
+        }
+
+    def request(self, r: Request) -> tuple[Any, ...]:
+        row = self.rename("full", r.row)
+        written = self.held("full", r.row[: r.committed])
+        window = self.snapshot.full_to_swa
+        swa = self.held("swa", tuple(window[x] for x in r.row if window[x])) if window else None
+        plain = (r.name, r.namespace, r.tokens, r.prompt_len, r.committed, r.protected)
+        return (*plain, r.swa_evicted, r.last_node, r.priority, row, written, swa and swa[0])
+
+    def move(self, m: Move) -> tuple[Any, ...]:
+        host = f"host_{m.component}"
+        return (m.component, self.rename(m.component, m.device), self.rename(host, m.host))
+
+
+def _unwritten(s: Snapshot) -> dict[str, set[int]]:
+    """Per pool, the slots that a copy yet to run will write."""
+    slots: dict[str, set[int]] = {pool: set() for pool in s.pools}
+    for transfer in s.writes + s.loads:
+        if transfer.stage == "executed":
+            continue
+        for m in transfer.moves:
+            if transfer.stream == "write":
+                slots[f"host_{m.component}"].update(m.host)
+            else:
+                slots[m.component].update(m.device)
+    return slots
