@@ -261,10 +261,7 @@ class _Canonical:
             for x, y in enumerate(s.full_to_swa)
             if y
         )
-        same: tuple[str, ...] = (
-            "device_leaves host_leaves access_order creation_rank lru host_lru evictable protected "
-            "receipts armed_failures"
-        ).split()  # type: ignore[assignment]
+        same: tuple[str, ...] = ["device_leaves", "host_leaves", "access_order", "creation_rank", "lru", "host_lru", "evictable", "protected", "receipts", "armed_failures"]  # type: ignore[assignment]
         return {
             "nodes": nodes,
             "requests": requests,

@@ -1,0 +1,70 @@
+"""Copying nodes to the host tier (domain.md 6.2.8, 6.6)."""
+
+from __future__ import annotations
+
+from radixproof.model.config import FULL, SWA
+from radixproof.model.eviction import evict_host
+from radixproof.model.locking import lock
+from radixproof.model.state import State, Submission, Transfer
+from radixproof.model.tree import Page, Slots
+
+
+def count_hit(state: State, node: Page, chunked: bool) -> None:
+    """An insert went over a node; at the threshold the node is backed up."""
+    if FULL not in node.held or chunked:
+        return
+    node.node.hit += 1
+    if (
+        state.config.has_host
+        and "host_full" not in node.held
+        and node.node.hit >= state.config.write_through_threshold
+    ):
+        write_backup(state, node)
+
+
+def write_backup(state: State, node: Page) -> bool:
+    """Back up a node, its unbacked ancestors first (upstream PR 25065).
+
+    From the top, stopping at the first failure: a host copy without its prefix could never be
+    loaded back (I-1). Ancestors that were completed stay backed up.
+    """
+    unbacked = [n for n in state.tree.path(node) if "host_full" not in n.held]
+    return all(back_up_one(state, n) for n in unbacked)
+
+
+def back_up_one(state: State, node: Page) -> bool:
+    """Host slots, the queued copy, the commit and the lock of one node; False: refused."""
+    host = allocate_host(state, node)
+    if host is None:
+        return False
+    tree = state.tree
+    moves = {c: (tree.held(node, c) or (), slots) for c, slots in host.items()}
+    for component, slots in host.items():
+        tree.hold(node, f"host_{component}", slots)
+    receipt = lock(state, node, "write")
+    id = node.node.id
+    node.node.pending = id
+    transfer = Transfer(id, node, moves, tree.pages(node), [receipt])
+    state.writes.append(Submission([transfer]))
+    return True
+
+
+def allocate_host(state: State, node: Page) -> dict[str, Slots] | None:
+    """Host slots for all that the node has on device, evicting once where short; or nothing."""
+    memory, length = state.memory, state.tree.length(node)
+    missing = length - memory.available("host_full")
+    if missing > 0 and evict_host(state, missing, FULL) < missing:
+        return None
+    full = memory.attempt("host_full", length)
+    if full is None:
+        return None
+    if SWA not in node.held:
+        return {FULL: full}
+    swa = memory.attempt("host_swa", length)
+    if swa is None:
+        evict_host(state, length, SWA)
+        swa = memory.attempt("host_swa", length)
+    if swa is None:
+        memory.free("host_full", full)
+        return None
+    return {FULL: full, SWA: swa}

@@ -1,0 +1,269 @@
+"""The executable specification as a subject: each operation, its legality and its outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from radixproof.model import operations as op
+from radixproof.model import requests
+from radixproof.model.config import CacheConfig
+from radixproof.model.errors import ErrorKind, IllegalUse
+from radixproof.model.eviction import evict, evict_host
+from radixproof.model.insertion import Insertion, insert
+from radixproof.model.keys import ceil_page, floor_page
+from radixproof.model.load_back import load_back, require_loadable
+from radixproof.model.locking import host_lock, lock, protectable, unlock
+from radixproof.model.matching import match
+from radixproof.model.observation import Observation
+from radixproof.model.outcome import Outcome, error, ok, refused
+from radixproof.model.payload import prefix_tags
+from radixproof.model.snapshot import Snapshot
+from radixproof.model.state import DEVICE, HOST, Receipt, Request, State
+from radixproof.model.transfers import (
+    MAX_UNFINISHED_LOADS,
+    acknowledge,
+    execute_load,
+    execute_write,
+    start_loading,
+    unfinished,
+)
+from radixproof.model.tree import Page
+
+
+class ReferenceModel:
+    """The specification, run. Legality is decided before anything changes."""
+
+    name = "model"
+
+    def __init__(self, config: CacheConfig) -> None:
+        self.config = config
+        self.state = State.empty(config)
+
+    def apply(self, operation: op.Operation) -> Outcome:
+        perform: Callable[[Any], Outcome] = getattr(self, f"_{op.NAMES[type(operation)]}")
+        try:
+            return perform(operation)
+        except IllegalUse as illegal:
+            return error(illegal.kind, illegal.reason)
+
+    def snapshot(self) -> Snapshot:
+        return Observation(self.state).snapshot()
+
+    def close(self) -> None:
+        """Nothing is held outside the process."""
+
+    # Keys
+
+    def _match(self, o: op.Match) -> Outcome:
+        found = match(self.state, o.namespace, o.tokens)
+        return ok(
+            found.device_slots,
+            device_hit=len(found.last_device_node.tokens),
+            best_match=len(found.best_match_node.tokens),
+            host_hit=found.host_hit,
+            swa_host_hit=found.swa_host_hit,
+        )
+
+    def _insert(self, o: op.Insert) -> Outcome:
+        size, memory = self.config.page_size, self.state.memory
+        length = floor_page(len(o.tokens), size)
+        _require(bool(o.tokens), "an insert needs tokens")
+        _require(0 <= o.swa_evicted <= length, "swa_evicted lies outside the aligned key")
+        _require(o.swa_evicted % size == 0, "swa_evicted is not page-aligned")
+        _require(self.config.has_swa or o.swa_evicted == 0, "swa_evicted without SWA")
+        slots = memory.attempt_composite(ceil_page(len(o.tokens), size))
+        if slots is None:
+            return refused("no device slots")
+        memory.write(slots[: len(o.tokens)], prefix_tags(o.namespace, o.tokens))
+        memory.free_swa(slots[: o.swa_evicted])
+        new = Insertion(
+            o.namespace,
+            o.tokens,
+            slots,
+            swa_evicted=o.swa_evicted,
+            chunked=o.chunked,
+            priority=o.priority,
+        )
+        prefix_len = insert(self.state, new)
+        memory.free_composite(slots[length:])
+        return ok(prefix_len=prefix_len)
+
+    # Locks
+
+    def _lock(self, o: op.Lock) -> Outcome:
+        node = self._node(o.namespace, o.tokens)
+        _require_pairing(self._held(o.holder, DEVICE) is None, "the holder has a device lock")
+        delta = protectable(self.state, node)
+        lock(self.state, node, "client", o.holder)
+        return ok(delta=delta)
+
+    def _unlock(self, o: op.Unlock) -> Outcome:
+        return self._release(o.holder, DEVICE)
+
+    def _host_lock(self, o: op.HostLock) -> Outcome:
+        _require(self.config.has_host, "there is no host tier")
+        _require(bool(o.tokens), "the root takes no host lock")
+        node = self._node(o.namespace, o.tokens)
+        _require_pairing(self._held(o.holder, HOST) is None, "the holder has a host lock")
+        host_lock(self.state, node, "client", o.holder)
+        return ok()
+
+    def _host_unlock(self, o: op.HostUnlock) -> Outcome:
+        return self._release(o.holder, HOST)
+
+    def _release(self, holder: str, tier: str) -> Outcome:
+        receipt = self._held(holder, tier)
+        if receipt is None:
+            raise IllegalUse(ErrorKind.PROTOCOL, f"the holder has no {tier} lock")
+        unlock(self.state, receipt)
+        return ok()
+
+    def _held(self, holder: str, tier: str) -> Receipt | None:
+        return next(
+            (
+                r
+                for r in self.state.receipts
+                if (r.owner, r.name, r.tier) == ("client", holder, tier)
+            ),
+            None,
+        )
+
+    # Memory pressure
+
+    def _evict(self, o: op.Evict) -> Outcome:
+        _require(o.full >= 0 and o.swa >= 0, "a negative number of tokens")
+        _require(self.config.has_swa or o.swa == 0, "there is no SWA")
+        freed = evict(self.state, o.full, o.swa)
+        return ok(freed_full=freed.full, freed_swa=freed.swa)
+
+    def _evict_host(self, o: op.EvictHost) -> Outcome:
+        _require(o.count >= 0, "a negative number of tokens")
+        _require(o.component in self.config.components, f"no component {o.component!r}")
+        _require(self.config.has_host, "there is no host tier")
+        return ok(freed=evict_host(self.state, o.count, o.component))
+
+    # Transfers
+
+    def _load_back(self, o: op.LoadBack) -> Outcome:
+        _require(bool(o.tokens), "the root is no load target")
+        _require(o.mem_quota is None or o.mem_quota >= 0, "a negative quota")
+        node = self._node(o.namespace, o.tokens)
+        require_loadable(self.state, node)
+        transfer = load_back(self.state, node, o.mem_quota)
+        if transfer is None:
+            return refused("load-back refused")
+        return ok(**{f"loaded_{c}": len(device) for c, (device, _) in transfer.moves.items()})
+
+    def _start_loading(self, o: op.StartLoading) -> Outcome:
+        if self.state.load_queue and len(unfinished(self.state.loads)) >= MAX_UNFINISHED_LOADS:
+            return refused("three load submissions are unfinished")
+        return ok(submitted=start_loading(self.state))
+
+    def _execute(self, o: op.Execute) -> Outcome:
+        _require(o.stream in op.STREAMS, f"no stream {o.stream!r}")
+        writing = o.stream == op.WRITE
+        waiting = unfinished(self.state.writes if writing else self.state.loads)
+        _require_pairing(bool(waiting), f"nothing waits on the {o.stream} stream")
+        run = execute_write if writing else execute_load
+        run(self.state, waiting[0])
+        return ok()
+
+    def _observe(self, o: op.Observe) -> Outcome:
+        _require(o.stream in op.STREAMS, f"no stream {o.stream!r}")
+        _require(o.limit is None or o.limit >= 0, "a negative limit")
+        queue = self.state.writes if o.stream == op.WRITE else self.state.loads
+        return ok(acknowledged=acknowledge(self.state, queue, o.limit))
+
+    # Requests
+
+    def _admit(self, o: op.Admit) -> Outcome:
+        _require(bool(o.tokens), "a request needs tokens")
+        _require(o.mem_quota is None or o.mem_quota >= 0, "a negative quota")
+        _require_pairing(o.request not in self.state.requests, "the request runs already")
+        request, found, loaded = requests.admit(self.state, o)
+        return ok(
+            tuple(request.row),
+            device_hit=len(found.last_device_node.tokens),
+            host_hit=found.host_hit,
+            swa_host_hit=found.swa_host_hit,
+            loaded=int(loaded),
+            protected=request.protected,
+        )
+
+    def _prefill(self, o: op.Prefill) -> Outcome:
+        request = self._request(o.request)
+        left = request.prompt_len - request.committed
+        _require(1 <= o.count <= left, f"count must be from 1 to {left}")
+        prefix_len = requests.prefill(self.state, request, o.count)
+        if prefix_len is None:
+            return refused("no device slots")
+        return ok(prefix_len=prefix_len, protected=request.protected)
+
+    def _decode(self, o: op.Decode) -> Outcome:
+        request = self._complete(o.request)
+        _require(bool(o.tokens), "a decode step needs tokens")
+        if not requests.decode(self.state, request, o.tokens):
+            return refused("no device slots")
+        return ok(committed=request.committed)
+
+    def _slide_window(self, o: op.SlideWindow) -> Outcome:
+        _require(self.config.has_swa, "there is no SWA")
+        request = self._request(o.request)
+        freed = requests.slide_window(self.state, request)
+        return ok(freed=freed, swa_evicted=request.swa_evicted)
+
+    def _finish(self, o: op.Finish) -> Outcome:
+        return ok(prefix_len=requests.finish(self.state, self._complete(o.request)))
+
+    def _abort(self, o: op.Abort) -> Outcome:
+        requests.abort(self.state, self._request(o.request))
+        return ok()
+
+    # Environment
+
+    def _reset(self, o: op.Reset) -> Outcome:
+        state = self.state
+        busy = state.requests or state.receipts or state.writes or state.loads or state.load_queue
+        if busy:
+            raise IllegalUse(ErrorKind.BUSY, "requests, locks or transfers are in flight")
+        memory = state.memory
+        memory.reset()
+        self.state = State.empty(self.config)
+        self.state.memory = memory
+        return ok()
+
+    def _fail_allocation(self, o: op.FailAllocation) -> Outcome:
+        _require(o.pool in self.config.pools, f"no pool {o.pool!r}")
+        armed = self.state.memory.armed
+        armed[o.pool] = armed.get(o.pool, 0) + 1
+        return ok()
+
+    # Looking up
+
+    def _node(self, namespace: str, tokens: tuple[int, ...]) -> Page:
+        node = self.state.tree.find(namespace, tokens)
+        if node is None:
+            raise IllegalUse(ErrorKind.ARGUMENT, "no node spells these tokens")
+        return node
+
+    def _request(self, name: str) -> Request:
+        request = self.state.requests.get(name)
+        if request is None:
+            raise IllegalUse(ErrorKind.PROTOCOL, f"no request {name!r} runs")
+        return request
+
+    def _complete(self, name: str) -> Request:
+        request = self._request(name)
+        _require_pairing(request.committed >= request.prompt_len, "the prompt is not complete")
+        return request
+
+
+def _require(condition: bool, reason: str) -> None:
+    if not condition:
+        raise IllegalUse(ErrorKind.ARGUMENT, reason)
+
+
+def _require_pairing(condition: bool, reason: str) -> None:
+    if not condition:
+        raise IllegalUse(ErrorKind.PROTOCOL, reason)
