@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 
 from radixproof.model.errors import ErrorKind
-
-_EMPTY: Mapping[str, int] = MappingProxyType({})
 
 
 class Status(StrEnum):
@@ -25,7 +22,7 @@ class Outcome:
     """``values`` are compared between subjects; ``slots`` and ``reason`` are private to one."""
 
     status: Status
-    values: Mapping[str, int] = _EMPTY
+    values: Mapping[str, int] = field(default_factory=dict)
     error: ErrorKind | None = None
     slots: tuple[int, ...] = field(default=(), compare=False)
     """FULL device slots the operation handed out, one per token from position 0 (Match, Admit)."""

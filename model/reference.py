@@ -153,7 +153,8 @@ class ReferenceModel:
         transfer = load_back(self.state, node, o.mem_quota)
         if transfer is None:
             return refused("load-back refused")
-        return ok(**{f"loaded_{c}": len(device) for c, (device, _) in transfer.moves.items()})
+        full, swa = (len(device) for device, _ in transfer.moves.values())
+        return ok(loaded_full=full, loaded_swa=swa)
 
     def _start_loading(self, o: op.StartLoading) -> Outcome:
         if self.state.load_queue and len(unfinished(self.state.loads)) >= MAX_UNFINISHED_LOADS:

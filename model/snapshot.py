@@ -208,6 +208,20 @@ def disagreements(left: Snapshot, right: Snapshot) -> list[str]:
     return [f"{name}: {a[name]!r} != {b[name]!r}" for name in a if a[name] != b[name]]
 
 
+_COMPARED_AS_THEY_ARE = (
+    "device_leaves",
+    "host_leaves",
+    "access_order",
+    "creation_rank",
+    "lru",
+    "host_lru",
+    "evictable",
+    "protected",
+    "receipts",
+    "armed_failures",
+)
+
+
 class _Canonical:
     """Renames each pool's pages in the order in which the canonical walk meets them."""
 
@@ -261,14 +275,13 @@ class _Canonical:
             for x, y in enumerate(s.full_to_swa)
             if y
         )
-        same: tuple[str, ...] = ["device_leaves", "host_leaves", "access_order", "creation_rank", "lru", "host_lru", "evictable", "protected", "receipts", "armed_failures"]  # type: ignore[assignment]
         return {
             "nodes": nodes,
             "requests": requests,
             "transfers": transfers,
             "full_to_swa": mapped,
             "free": {name: len(pool.free_pages) for name, pool in s.pools.items()},
-            **{name: getattr(s, name) for name in same},
+            **{name: getattr(s, name) for name in _COMPARED_AS_THEY_ARE},
         }
 
     def request(self, r: Request) -> tuple[Any, ...]:

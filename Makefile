@@ -1,0 +1,35 @@
+# `make check` runs the gate, `make test` the tests; each sets up what is missing, once.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: check test lint nightly docs clean
+
+check: $(READY)
+	$(BIN)/radixproof check --profile quick
+
+test: $(READY) lint
+	$(BIN)/pytest
+
+# What takes longer than CI allows.
+nightly: $(READY)
+	$(BIN)/pytest -m nightly
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p radixproof
+
+# Pages that are generated from the code; a test checks that they are current.
+docs: $(READY)
+	$(BIN)/radixproof spec --markdown > docs/invariants.md
+
+$(READY): requirements.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
+	$(BIN)/pip install --quiet -r requirements.txt
+	$(BIN)/pip install --quiet --no-deps -e .
+	touch $@
+
+clean:
+	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache .radixproof *.egg-info
