@@ -60,7 +60,7 @@ def test_the_window_cap_leaves_one_window_of_whole_pages(
     tail = length - (cap or 0)
     assert tail % page_size == 0
     assert tail < window + page_size or cap is not None
-    assert cap is None or (0 < cap and window <= tail < window + page_size)
+    assert cap is None or (cap > 0 and window <= tail < window + page_size)
 
 
 @given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 60), windows, page_sizes)
