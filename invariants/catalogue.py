@@ -1,0 +1,150 @@
+"""The catalogue: every invariant under its name, with what a reader needs to know of it.
+
+A family module (structure.py, locks.py, ..., steps/insert.py, ...) declares its invariants with
+the two decorators. The function's name is the slug, its docstring the sentence that must hold;
+it yields one ``Fault`` per place where the sentence is false.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from radixproof.invariants.view import View
+from radixproof.invariants.violation import Fault
+from radixproof.model.operations import Operation
+from radixproof.model.outcome import Outcome
+
+STATE = "state"
+STEP = "step"
+ALWAYS = "always"
+WRITE_THROUGH = "write-through (threshold 1 or more) with a host tier"
+WITH_HOST = "with a host tier"
+WITH_SWA = "with sliding-window attention"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One observed step; ``before`` and ``after`` are states of the same subject."""
+
+    before: View
+    operation: Operation
+    outcome: Outcome
+    after: View
+
+
+StateCheck = Callable[[View], Iterator[Fault]]
+StepCheck = Callable[[Step], Iterator[Fault]]
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """One rule. ``check`` is a ``StateCheck`` or a ``StepCheck`` by ``kind``."""
+
+    slug: str
+    number: str
+    """``I-1`` ... of domain.md 7, or ``S-insert-2``: the rule's place among its operation's."""
+    kind: str
+    sentence: str
+    formula: str
+    without_it: str
+    """What goes wrong when it does not hold."""
+    taught_by: str
+    """A bug or a known-wrong variant that this catches."""
+    holds_under: str
+    upstream_name: str | None
+    """SGLang's own name for it, where its checker has one."""
+    family: str
+    """Module that states it, e.g. ``structure`` or ``steps.insert``."""
+    operations: tuple[type[Operation], ...]
+    """Steps it speaks of; empty for a state invariant."""
+    state_check: StateCheck | None = None
+    step_check: StepCheck | None = None
+
+
+CATALOGUE: dict[str, Invariant] = {}
+"""Slug -> invariant, in the order of declaration. Import ``radixproof.invariants.all``."""
+
+
+def state_invariant(
+    number: str,
+    *,
+    formula: str,
+    without_it: str,
+    taught_by: str,
+    holds_under: str = ALWAYS,
+    upstream_name: str | None = None,
+) -> Callable[[StateCheck], StateCheck]:
+    """Declare a predicate on states."""
+
+    def declare(check: StateCheck) -> StateCheck:
+        _add(
+            Invariant(
+                slug=_slug(check),
+                number=number,
+                kind=STATE,
+                sentence=_sentence(check),
+                formula=formula,
+                without_it=without_it,
+                taught_by=taught_by,
+                holds_under=holds_under,
+                upstream_name=upstream_name,
+                family=_family(check),
+                operations=(),
+                state_check=check,
+            )
+        )
+        return check
+
+    return declare
+
+
+def step_invariant(
+    number: str,
+    *operations: type[Operation],
+    formula: str,
+    without_it: str,
+    taught_by: str,
+    holds_under: str = ALWAYS,
+    upstream_name: str | None = None,
+) -> Callable[[StepCheck], StepCheck]:
+    """Declare a predicate on the steps of ``operations``."""
+
+    def declare(check: StepCheck) -> StepCheck:
+        _add(
+            Invariant(
+                slug=_slug(check),
+                number=number,
+                kind=STEP,
+                sentence=_sentence(check),
+                formula=formula,
+                without_it=without_it,
+                taught_by=taught_by,
+                holds_under=holds_under,
+                upstream_name=upstream_name,
+                family=_family(check),
+                operations=operations,
+                step_check=check,
+            )
+        )
+        return check
+
+    return declare
+
+
+def _add(invariant: Invariant) -> None:
+    if invariant.slug in CATALOGUE:
+        raise ValueError(f"two invariants are called {invariant.slug}")
+    CATALOGUE[invariant.slug] = invariant
+
+
+def _slug(check: Callable[..., object]) -> str:
+    return check.__name__.replace("_", "-")
+
+
+def _sentence(check: Callable[..., object]) -> str:
+    return " ".join((check.__doc__ or "").split())
+
+
+def _family(check: Callable[..., object]) -> str:
+    return check.__module__.removeprefix("radixproof.invariants.")

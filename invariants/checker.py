@@ -1,0 +1,132 @@
+"""Runs the catalogue: over one state, over one step, or along a whole run.
+
+All violated invariants are reported, not the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from radixproof.invariants import all as _declared  # noqa: F401  (fills the catalogue)
+from radixproof.invariants.catalogue import CATALOGUE, STATE, Invariant, Step
+from radixproof.invariants.view import View
+from radixproof.invariants.violation import Fault, Violation
+from radixproof.model.operations import Operation
+from radixproof.model.outcome import Outcome
+from radixproof.model.snapshot import Node, Snapshot, Transfer
+
+STATE_INVARIANTS = tuple(i for i in CATALOGUE.values() if i.kind == STATE)
+STEP_INVARIANTS: dict[type[Operation], tuple[Invariant, ...]] = {}
+for _invariant in CATALOGUE.values():
+    for _operation in _invariant.operations:
+        STEP_INVARIANTS[_operation] = (*STEP_INVARIANTS.get(_operation, ()), _invariant)
+
+
+def check_state(snapshot: Snapshot) -> list[Violation]:
+    """Every state invariant on one state."""
+    view = View(snapshot)
+    return [v for i in STATE_INVARIANTS if i.state_check for v in _bind(i, i.state_check(view))]
+
+
+def check_step(
+    before: Snapshot, operation: Operation, outcome: Outcome, after: Snapshot
+) -> list[Violation]:
+    """Every step invariant of the operation on one step."""
+    return _check_step(Step(View(before), operation, outcome, View(after)))
+
+
+def _check_step(step: Step) -> list[Violation]:
+    rules = STEP_INVARIANTS.get(type(step.operation), ())
+    return [v for i in rules if i.step_check for v in _bind(i, i.step_check(step))]
+
+
+def _bind(invariant: Invariant, faults: Iterable[Fault]) -> list[Violation]:
+    return [Violation(invariant.slug, invariant.number, fault) for fault in faults]
+
+
+class IncrementalChecker:
+    """Checks one run of one subject, state by state.
+
+    A state invariant is evaluated anew only if a field it read last time has changed since;
+    its earlier violations (if any) still stand otherwise. ``evaluations`` counts verdicts given,
+    ``computed`` those that were not carried over.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.evaluations = 0
+        self.computed = 0
+        self._view = View(snapshot)
+        self._reads: dict[str, frozenset[str]] = {}
+        self._faults: dict[str, list[Violation]] = {}
+        self.violations = self._state(self._view, changed=None)
+        """Of the state looked at last, and of the step that led to it."""
+
+    def step(self, operation: Operation, outcome: Outcome, after: Snapshot) -> list[Violation]:
+        """Look at the next state; every violated invariant, of the state and of the step."""
+        view = View(after)
+        step = Step(self._view, operation, outcome, view)
+        rules = len(STEP_INVARIANTS.get(type(operation), ()))
+        self.evaluations += rules
+        self.computed += rules
+        found = _check_step(step)
+        changed = changed_fields(self._view.snapshot, after)
+        self.violations = self._state(view, changed) + found
+        self._view = view
+        return self.violations
+
+    def _state(self, view: View, changed: set[str] | None) -> list[Violation]:
+        for invariant in STATE_INVARIANTS:
+            check = invariant.state_check
+            if check is None:
+                continue
+            slug = invariant.slug
+            if changed is None or self._reads[slug] & changed:
+                view.reading = set()
+                self._faults[slug] = _bind(invariant, check(view))
+                self._reads[slug] = frozenset(view.reading)
+                self.computed += 1
+        self.evaluations += len(STATE_INVARIANTS)
+        return [v for violations in self._faults.values() for v in violations]
+
+
+FIELDS = (
+    "nodes",
+    "device_leaves",
+    "host_leaves",
+    "access_order",
+    "creation_rank",
+    "lru",
+    "host_lru",
+    "evictable",
+    "protected",
+    "pools",
+    "full_to_swa",
+    "writes",
+    "loads",
+    "receipts",
+    "requests",
+    "armed_failures",
+)
+
+
+def changed_fields(before: Snapshot, after: Snapshot) -> set[str]:
+    """Names of the fields that differ, ids and pending marks included."""
+    return {name for name in FIELDS if not _same(getattr(before, name), getattr(after, name))}
+
+
+def _same(left: Any, right: Any) -> bool:
+    if left is right:
+        return True
+    if left != right:
+        return False
+    if not isinstance(left, tuple):
+        return True
+    return all(_same_ids(a, b) for a, b in zip(left, right, strict=True))
+
+
+def _same_ids(left: Any, right: Any) -> bool:
+    """What ``==`` leaves out of nodes and transfers, since it differs between subjects."""
+    if isinstance(left, Node):
+        return left is right or (left.id, left.pending) == (right.id, right.pending)
+    return not isinstance(left, Transfer) or left.id == right.id

@@ -1,0 +1,46 @@
+"""What a run found: nothing, or one state in which something does not hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from radixproof.invariants.violation import Violation
+from radixproof.model.operations import Operation
+from radixproof.model.outcome import Outcome
+from radixproof.model.snapshot import Snapshot
+from radixproof.model.trace import Trace
+
+AGREEMENT = "agreement-with-the-model"
+"""Slug of the oracle that compares outcome and snapshot with the specification's."""
+CRASH = "no-crash"
+"""Slug of the oracle that takes an exception or E_INTERNAL of a subject for a finding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing wrong after one step. ``who`` is the subject's name."""
+
+    who: str
+    slug: str
+    violation: Violation | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counterexample:
+    """A trace whose last operation broke something, and everything it broke."""
+
+    trace: Trace
+    step: int
+    """Index of the operation (0-based); -1: the empty cache."""
+    operation: Operation | None
+    outcome: Outcome | None
+    before: Snapshot | None
+    """Of the subject at fault."""
+    after: Snapshot | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def slugs(self) -> tuple[str, ...]:
+        """Sorted names of the oracles that complain."""
+        return tuple(sorted({f.slug for f in self.findings}))
