@@ -1,0 +1,100 @@
+"""Segment locks with receipts, on device and host (domain.md 5.7, 5.8)."""
+
+from __future__ import annotations
+
+from radixproof.impl.torch_cache.errors import InternalError
+from radixproof.impl.torch_cache.node import Node, Receipt
+from radixproof.impl.torch_cache.recency import Recency
+from radixproof.model.config import FULL, SWA
+
+DEVICE = "device"
+HOST = "host"
+
+
+class Locks(Recency):
+    """A lock counts on nodes once; the receipt says up to where, so release is exact."""
+
+    def _acquire(self, node: Node, owner: str, name: str = "") -> tuple[Receipt, int]:
+        """Forbid device eviction: FULL on the path, SWA on one window.
+
+        Returns the receipt and how many FULL tokens became protected.
+        """
+        path = node.upwards()
+        window = self._locked_window(node)
+        delta = sum(self._count_device(n, FULL, 1) for n in path)
+        for n in window:
+            self._count_device(n, SWA, 1)
+        self._refresh_leaf_sets(*path)
+        receipt = self._receipt(DEVICE, owner, name, node, path, window)
+        return receipt, delta
+
+    def _acquire_host(self, node: Node, owner: str, name: str = "") -> Receipt:
+        """Forbid host eviction: FULL on the node if it is backed up, SWA on one window."""
+        own = [node] if node.full.host is not None else []
+        window = self._locked_window(node)
+        for n in own:
+            n.full.host_lock += 1
+        for n in window:
+            n.swa.host_lock += 1
+            self.swa_host_list.remove(n.host_link)
+        self._refresh_leaf_sets(node, *window)
+        return self._receipt(HOST, owner, name, node, own, window)
+
+    def _locked_window(self, node: Node) -> list[Node]:
+        return self._window(node, self.config.sliding_window) if self.has_swa else []
+
+    def _receipt(
+        self, tier: str, owner: str, name: str, node: Node, full: list[Node], swa: list[Node]
+    ) -> Receipt:
+        receipt = Receipt(
+            tier, owner, name, node, full[-1] if full else None, swa[-1] if swa else None
+        )
+        for top in {id(t): t for t in (receipt.full_top, receipt.swa_top) if t}.values():
+            top.tops.append(receipt)
+        self.receipts[receipt] = None
+        return receipt
+
+    def _release(self, receipt: Receipt) -> None:
+        """Undo exactly what was counted, whatever was split or dropped meanwhile."""
+        del self.receipts[receipt]
+        full = self._segment(receipt.anchor, receipt.full_top)
+        swa = self._segment(receipt.anchor, receipt.swa_top)
+        for top in {id(t): t for t in (receipt.full_top, receipt.swa_top) if t}.values():
+            top.tops.remove(receipt)
+        if receipt.tier == DEVICE:
+            for n in full:
+                self._count_device(n, FULL, -1)
+            for n in swa:
+                self._count_device(n, SWA, -1)
+        else:
+            for n in full:
+                n.full.host_lock -= 1
+            for n in swa:
+                n.swa.host_lock -= 1
+                self._list_host_only(n)
+        self._refresh_leaf_sets(*full, *swa)
+
+    def _segment(self, anchor: Node, top: Node | None) -> list[Node]:
+        """The nodes from ``anchor`` up to ``top``; none without a top."""
+        if top is None:
+            return []
+        nodes = [anchor]
+        while nodes[-1] is not top:
+            if nodes[-1].parent is None:
+                raise InternalError("a receipt's segment left the tree")
+            nodes.append(nodes[-1].above)
+        return nodes
+
+    def _count_device(self, node: Node, component: str, step: int) -> int:
+        """One holder more or less; the tokens that changed between evictable and protected."""
+        value = node.value(component)
+        before = value.lock
+        value.lock += step
+        if value.lock < 0:
+            raise InternalError(f"lock count of node {node.id} below zero")
+        if value.device is None or (before > 0) == (value.lock > 0):
+            return 0
+        tokens = len(value.device)
+        self.evictable[component] -= step * tokens
+        self.protected[component] += step * tokens
+        return tokens

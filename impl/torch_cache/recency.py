@@ -1,0 +1,36 @@
+"""Who was used when (domain.md 5.1)."""
+
+from __future__ import annotations
+
+from radixproof.impl.torch_cache.core import Core
+from radixproof.impl.torch_cache.node import Node
+
+
+class Recency(Core):
+    """Access times for FULL eviction, list positions for SWA eviction."""
+
+    def _touch(self, node: Node) -> None:
+        """An insert walks over a node; SWA lists stay as they are."""
+        node.accessed = (self._tick(), 0)
+
+    def _window(self, node: Node, tokens: int) -> list[Node]:
+        """The nodes from ``node`` upwards until ``tokens`` are covered."""
+        nodes: list[Node] = []
+        covered = 0
+        while not node.is_root and covered < tokens:
+            nodes.append(node)
+            covered += len(node.key)
+            node = node.above
+        return nodes
+
+    def _refresh_swa_list(self, node: Node) -> None:
+        """One window and a page from ``node`` upwards becomes most recent, ``node`` first."""
+        for n in reversed(self._window(node, self.config.sliding_window + self.page)):
+            if n.swa.device is not None:
+                self.swa_list.push_front(n.link)
+
+    def _refresh_match_times(self, node: Node) -> None:
+        """The matched path is accessed now, parents slightly earlier than their children."""
+        now = self._tick()
+        for distance, n in enumerate(node.upwards()):
+            n.accessed = (now, -distance)

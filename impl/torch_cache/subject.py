@@ -1,0 +1,153 @@
+"""The torch cache as a subject: operations in, outcomes and snapshots out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from radixproof.impl.torch_cache.cache import TorchCache
+from radixproof.impl.torch_cache.errors import ArgumentError, BusyError, ProtocolError
+from radixproof.impl.torch_cache.snapshot import Observer
+from radixproof.model import operations as op
+from radixproof.model.config import CacheConfig
+from radixproof.model.errors import ConfigError, ErrorKind
+from radixproof.model.outcome import Outcome, error, ok, refused
+from radixproof.model.snapshot import Snapshot
+
+_NO_SLOTS = "no device slots"
+
+
+class TorchSubject:
+    """Brings a ``TorchCache`` through a trace. Whatever the cache raises becomes an outcome."""
+
+    def __init__(self, cache: TorchCache, name: str = "torch") -> None:
+        self.cache = cache
+        self.name = name
+
+    def apply(self, operation: op.Operation) -> Outcome:
+        perform: Callable[[Any], Outcome] = getattr(self, f"_{op.NAMES[type(operation)]}")
+        try:
+            return perform(operation)
+        except ArgumentError as problem:
+            return error(ErrorKind.ARGUMENT, str(problem))
+        except ProtocolError as problem:
+            return error(ErrorKind.PROTOCOL, str(problem))
+        except BusyError as problem:
+            return error(ErrorKind.BUSY, str(problem))
+        except Exception as problem:  # a subject that breaks is a verdict, not the end of the run
+            return error(ErrorKind.INTERNAL, f"{type(problem).__name__}: {problem}")
+
+    def snapshot(self) -> Snapshot:
+        return Observer(self.cache).snapshot()
+
+    def close(self) -> None:
+        """The tensors go with the object."""
+
+    def _match(self, o: op.Match) -> Outcome:
+        found = self.cache.match(o)
+        return ok(
+            tuple(found.slots.tolist()),
+            device_hit=found.device.end,
+            best_match=found.best.end,
+            host_hit=found.host_hit,
+            swa_host_hit=found.swa_host_hit,
+        )
+
+    def _insert(self, o: op.Insert) -> Outcome:
+        prefix_len = self.cache.insert(o)
+        return refused(_NO_SLOTS) if prefix_len is None else ok(prefix_len=prefix_len)
+
+    def _lock(self, o: op.Lock) -> Outcome:
+        return ok(delta=self.cache.lock(o))
+
+    def _unlock(self, o: op.Unlock) -> Outcome:
+        self.cache.unlock(o)
+        return ok()
+
+    def _host_lock(self, o: op.HostLock) -> Outcome:
+        self.cache.host_lock(o)
+        return ok()
+
+    def _host_unlock(self, o: op.HostUnlock) -> Outcome:
+        self.cache.host_unlock(o)
+        return ok()
+
+    def _evict(self, o: op.Evict) -> Outcome:
+        freed = self.cache.evict(o)
+        return ok(freed_full=freed.full, freed_swa=freed.swa)
+
+    def _evict_host(self, o: op.EvictHost) -> Outcome:
+        return ok(freed=self.cache.evict_host(o))
+
+    def _load_back(self, o: op.LoadBack) -> Outcome:
+        plan = self.cache.load_back(o)
+        if plan is None:
+            return refused("load-back refused")
+        return ok(loaded_full=plan.need_full, loaded_swa=plan.need_swa)
+
+    def _start_loading(self, o: op.StartLoading) -> Outcome:
+        submitted = self.cache.start_loading()
+        if submitted is None:
+            return refused("three load submissions are unfinished")
+        return ok(submitted=submitted)
+
+    def _execute(self, o: op.Execute) -> Outcome:
+        self.cache.execute(o)
+        return ok()
+
+    def _observe(self, o: op.Observe) -> Outcome:
+        return ok(acknowledged=self.cache.observe(o))
+
+    def _admit(self, o: op.Admit) -> Outcome:
+        request, found, loaded = self.cache.admit(o)
+        row = self.cache.req_to_token.read(request.row, 0, request.protected)
+        return ok(
+            tuple(row.tolist()),
+            device_hit=found.device.end,
+            host_hit=found.host_hit,
+            swa_host_hit=found.swa_host_hit,
+            loaded=int(loaded),
+            protected=request.protected,
+        )
+
+    def _prefill(self, o: op.Prefill) -> Outcome:
+        request, prefix_len = self.cache.prefill(o)
+        if prefix_len is None:
+            return refused(_NO_SLOTS)
+        return ok(prefix_len=prefix_len, protected=request.protected)
+
+    def _decode(self, o: op.Decode) -> Outcome:
+        committed = self.cache.decode(o)
+        return refused(_NO_SLOTS) if committed is None else ok(committed=committed)
+
+    def _slide_window(self, o: op.SlideWindow) -> Outcome:
+        request, freed = self.cache.slide_window(o)
+        return ok(freed=freed, swa_evicted=request.swa_evicted)
+
+    def _finish(self, o: op.Finish) -> Outcome:
+        return ok(prefix_len=self.cache.finish(o))
+
+    def _abort(self, o: op.Abort) -> Outcome:
+        self.cache.abort(o)
+        return ok()
+
+    def _reset(self, o: op.Reset) -> Outcome:
+        self.cache.reset()
+        return ok()
+
+    def _fail_allocation(self, o: op.FailAllocation) -> Outcome:
+        self.cache.fail_allocation(o)
+        return ok()
+
+
+def open_torch(
+    config: CacheConfig, device: str = "cpu", cache_class: type[TorchCache] = TorchCache
+) -> TorchSubject:
+    """An empty torch cache. Raises ``ConfigError`` if the device is not there."""
+    if device not in ("cpu", "cuda"):
+        raise ConfigError(f"device must be cpu or cuda, not {device!r}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("no CUDA device is available; use --device cpu")
+    return TorchSubject(cache_class(config, torch.device(device)))

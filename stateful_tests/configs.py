@@ -1,0 +1,68 @@
+"""Swarm configurations: small pools and windows around the page size, where the edges are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from radixproof.model.config import (
+    FULL,
+    SWA,
+    WRITE_THROUGH,
+    WRITE_THROUGH_SELECTIVE,
+    CacheConfig,
+)
+from radixproof.stateful_tests.choose import Chooser
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the user fixed; ``None`` leaves a dimension free."""
+
+    components: tuple[str, ...] | None = None
+    write_policy: str | None = None
+    page_size: int | None = None
+    host: bool | None = None
+
+
+ANY = Limits()
+
+
+def draw_config(choose: Chooser, limits: Limits = ANY) -> CacheConfig:
+    """One configuration; every dimension that is not limited is drawn."""
+    size = limits.page_size or choose.pick((1, 1, 2, 4))
+    components = limits.components or choose.pick(((FULL, SWA), (FULL, SWA), (FULL, SWA), (FULL,)))
+    policy = limits.write_policy or choose.pick(
+        (WRITE_THROUGH, WRITE_THROUGH, WRITE_THROUGH_SELECTIVE)
+    )
+    host = choose.chance(85) if limits.host is None else limits.host
+    pages = _device_pages(choose)
+    host_pages = choose.pick((24, 16, 32, 8, 4, 1)) if host else 0
+    with_swa = SWA in components
+    return CacheConfig(
+        components=components,
+        page_size=size,
+        sliding_window=_window(choose, size),
+        full_slots=pages * size,
+        swa_slots=choose.pick((pages, pages, pages, max(1, pages // 2), 1)) * size
+        if with_swa
+        else 0,
+        host_full_slots=host_pages * size,
+        host_swa_slots=(
+            choose.pick((host_pages, host_pages, max(1, host_pages // 2), 1)) * size
+            if with_swa and host
+            else 0
+        ),
+        write_policy=policy,
+        load_back_threshold=choose.pick((1, 1, 0, 3)),
+        materialize_out_of_window_leaf=choose.chance(25),
+    )
+
+
+def _device_pages(choose: Chooser) -> int:
+    """Mostly room for a few keys, sometimes a single page."""
+    return choose.pick((12, 16, 24, 8, 16, 6, 4, 1))
+
+
+def _window(choose: Chooser, page_size: int) -> int:
+    """Below, equal to and above the page."""
+    return choose.pick((2 * page_size, page_size, 2, max(1, page_size - 1), 1, 3, page_size + 1))

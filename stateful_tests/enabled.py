@@ -1,0 +1,329 @@
+"""State-aware generation: the next operation, drawn from what the state makes possible.
+
+One function per operation. Keys are existing prefixes, their extensions and divergences; holders,
+requests and streams are those that exist. A small share of calls is illegal on purpose
+(``illegal.py``). Blind drawing misses short bugs that this finds at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from radixproof.model import operations as op
+from radixproof.model.keys import ceil_page, floor_page
+from radixproof.model.snapshot import Node, Snapshot
+from radixproof.stateful_tests.choose import Chooser
+
+HOLDERS = ("a", "b", "c")
+REQUESTS = ("r1", "r2", "r3")
+
+
+@dataclass(slots=True)
+class Situation:
+    """What a generator may look at: the specification's state, and the style of this run."""
+
+    state: Snapshot
+    namespaces: tuple[str, ...] = ("",)
+    alphabet: int = 2
+    longest: int = 8
+    """Pages in the longest key."""
+    weights: dict[str, int] = field(default_factory=dict)
+    """Operation name -> weight in this run; 0 switches it off."""
+
+
+Generator = Callable[[Situation, Chooser], op.Operation | None]
+"""Makes a legal operation, or ``None`` where the state allows none."""
+
+
+def draw_style(choose: Chooser, state: Snapshot) -> Situation:
+    """Swarm: each run has its own alphabet, namespaces and mix of operations."""
+    weights = {
+        name: weight if name in _ALWAYS_ON else choose.pick((weight, weight, 3 * weight, 0))
+        for name, weight in WEIGHTS.items()
+    }
+    return Situation(
+        state,
+        namespaces=choose.pick((("",), ("", "x"))),
+        alphabet=choose.pick((2, 2, 3)),
+        longest=choose.pick((8, 5, 12)),
+        weights=weights,
+    )
+
+
+def draw_operation(s: Situation, choose: Chooser) -> op.Operation:
+    """A legal operation. ``Match`` is always possible."""
+    possible = [name for name, weight in s.weights.items() for _ in range(weight)]
+    for _ in range(8):
+        if not possible:
+            break
+        operation = GENERATORS[choose.pick(possible)](s, choose)
+        if operation is not None:
+            return operation
+    return match(s, choose)
+
+
+# Keys
+
+
+def key(s: Situation, choose: Chooser) -> tuple[str, tuple[int, ...]]:
+    """A namespace and tokens: an existing prefix, cut and gone on with, or a fresh key."""
+    size = s.state.config.page_size
+    namespace, tokens = choose.pick(s.namespaces), ()
+    if s.state.nodes and not choose.chance(20):
+        node = choose.pick(s.state.nodes)
+        namespace, tokens = node.namespace, node.tokens
+        if choose.chance(30):
+            tokens = tokens[: choose.integer(0, len(tokens))]
+    longest = s.longest * size
+    room = max(0, longest - len(tokens))
+    more = choose.pick((0, size, 2 * size, 1, 3 * size, size + 1, 4 * size))
+    tail = tuple(choose.integer(1, s.alphabet) for _ in range(min(more, room)))
+    if choose.chance(50):
+        tail = tail[:1] * len(tail)  # long keys that are cheap to draw and to read
+    tokens = (*tokens, *tail)
+    return namespace, tokens or (1,)
+
+
+def match(s: Situation, choose: Chooser) -> op.Match:
+    namespace, tokens = key(s, choose)
+    return op.Match(tokens, namespace)
+
+
+def insert(s: Situation, choose: Chooser) -> op.Insert | op.Evict:
+    """Where memory is short, mostly the eviction that a client would do first."""
+    namespace, tokens = key(s, choose)
+    config = s.state.config
+    need = ceil_page(len(tokens), config.page_size)
+    short = {c: need - s.state.pools[c].free_slots for c in config.components}
+    if max(short.values()) > 0 and not choose.chance(10):
+        return op.Evict(max(0, short["full"]), max(0, short.get("swa", 0)))
+    evicted = 0
+    if config.has_swa and choose.chance(40):
+        pages = floor_page(len(tokens), config.page_size) // config.page_size
+        evicted = choose.integer(0, pages) * config.page_size
+    chunked, priority = choose.chance(10), choose.pick((0, 0, 0, 1))
+    return op.Insert(tokens, namespace, evicted, chunked, priority)
+
+
+# Locks
+
+
+def lock(s: Situation, choose: Chooser) -> op.Lock | None:
+    node, holder = _target(s, choose, "device")
+    return op.Lock(holder, node.tokens, node.namespace) if node and holder else None
+
+
+def host_lock(s: Situation, choose: Chooser) -> op.HostLock | None:
+    node, holder = _target(s, choose, "host")
+    if not node or not holder or not s.state.config.has_host:
+        return None
+    return op.HostLock(holder, node.tokens, node.namespace)
+
+
+def _target(s: Situation, choose: Chooser, tier: str) -> tuple[Node | None, str]:
+    """A node to lock and a holder without a receipt of that tier."""
+    free = [h for h in HOLDERS if h not in held(s.state, tier)]
+    if not free or not s.state.nodes:
+        return None, ""
+    return choose.pick(s.state.nodes), free[0]
+
+
+def unlock(s: Situation, choose: Chooser) -> op.Unlock | None:
+    holders = held(s.state, "device")
+    return op.Unlock(choose.pick(holders)) if holders else None
+
+
+def host_unlock(s: Situation, choose: Chooser) -> op.HostUnlock | None:
+    holders = held(s.state, "host")
+    return op.HostUnlock(choose.pick(holders)) if holders else None
+
+
+def held(state: Snapshot, tier: str) -> list[str]:
+    """Clients that hold a receipt of a tier."""
+    return [r.name for r in state.receipts if r.owner == "client" and r.tier == tier]
+
+
+# Memory pressure
+
+
+def evict(s: Situation, choose: Chooser) -> op.Evict:
+    full = _amount(choose, s.state.config.full_slots)
+    if not s.state.config.has_swa:
+        return op.Evict(full)
+    swa = _amount(choose, s.state.config.swa_slots)
+    return choose.pick((op.Evict(full, swa), op.Evict(full), op.Evict(0, swa)))
+
+
+def evict_host(s: Situation, choose: Chooser) -> op.EvictHost | None:
+    config = s.state.config
+    if not config.has_host:
+        return None
+    component = choose.pick(config.components)
+    return op.EvictHost(_amount(choose, config.pool_slots(f"host_{component}")), component)
+
+
+def _amount(choose: Chooser, everything: int) -> int:
+    """All, or a few tokens."""
+    return everything if choose.chance(50) else choose.integer(0, min(everything, 6))
+
+
+# Transfers
+
+
+def load_back(s: Situation, choose: Chooser) -> op.LoadBack | None:
+    """Of a node that something is missing of; only valid best matches are legal targets."""
+    if not s.state.config.has_host:
+        return None
+    targets = [i for i in range(len(s.state.nodes)) if is_loadable(s.state, i)]
+    wanting = [i for i in targets if s.state.nodes[i].evicted or _swa_host_only(s.state, i)]
+    if not choose.chance(5):
+        targets = wanting
+    if not targets:
+        return None
+    node = s.state.nodes[choose.pick(targets)]
+    quota = choose.integer(0, 12) if choose.chance(15) else None
+    return op.LoadBack(node.tokens, node.namespace, quota)
+
+
+def is_loadable(state: Snapshot, index: int) -> bool:
+    """The legality of ``LoadBack``, from the snapshot: data on some tier over the whole path."""
+    window, run, gap = state.config.sliding_window, 0, False
+    path = []
+    while index >= 0:
+        path.append(state.nodes[index])
+        index = state.nodes[index].parent
+    for node in reversed(path):
+        if node.evicted and not node.backuped:
+            return False
+        if node.swa is not None:
+            if node.swa.device is None and node.swa.host is None:
+                run, gap = 0, True
+            else:
+                run += len(node.key)
+    if path[0].swa is None:
+        return True
+    return run > 0 and (not gap or run >= window)
+
+
+def _swa_host_only(state: Snapshot, index: int) -> bool:
+    swa = state.nodes[index].swa
+    return swa is not None and swa.device is None and swa.host is not None
+
+
+def start_loading(s: Situation, choose: Chooser) -> op.StartLoading | None:
+    queued = any(t.stage == "queued" for t in s.state.loads)
+    return op.StartLoading() if queued or choose.chance(5) else None
+
+
+def execute(s: Situation, choose: Chooser) -> op.Execute | None:
+    streams = waiting(s.state)
+    return op.Execute(choose.pick(streams)) if streams else None
+
+
+def waiting(state: Snapshot) -> list[str]:
+    """Streams with a submission that has not run."""
+    queues = ((op.WRITE, state.writes), (op.LOAD, state.loads))
+    return [name for name, queue in queues if any(t.stage == "submitted" for t in queue)]
+
+
+def observe(s: Situation, choose: Chooser) -> op.Observe | None:
+    queues = ((op.WRITE, s.state.writes), (op.LOAD, s.state.loads))
+    streams = [name for name, queue in queues if any(t.stage == "executed" for t in queue)]
+    if not streams and not choose.chance(5):
+        return None
+    limit = choose.integer(0, 2) if choose.chance(25) else None
+    return op.Observe(choose.pick(streams or op.STREAMS), limit)
+
+
+# Requests
+
+
+def admit(s: Situation, choose: Chooser) -> op.Admit | None:
+    running = {r.name for r in s.state.requests}
+    free = [r for r in REQUESTS if r not in running]
+    if not free:
+        return None
+    namespace, tokens = key(s, choose)
+    load, quota = not choose.chance(15), choose.integer(0, 12) if choose.chance(10) else None
+    return op.Admit(free[0], tokens, namespace, choose.pick((0, 0, 1)), load, quota)
+
+
+def prefill(s: Situation, choose: Chooser) -> op.Prefill | None:
+    requests = [r for r in s.state.requests if r.committed < r.prompt_len]
+    if not requests:
+        return None
+    request = choose.pick(requests)
+    left = request.prompt_len - request.committed
+    return op.Prefill(request.name, left if choose.chance(60) else choose.integer(1, left))
+
+
+def decode(s: Situation, choose: Chooser) -> op.Decode | None:
+    complete = _complete(s.state)
+    if not complete:
+        return None
+    count = choose.pick((1, 1, 2, s.state.config.page_size, s.state.config.sliding_window))
+    return op.Decode(choose.pick(complete), (choose.integer(1, s.alphabet),) * count)
+
+
+def slide_window(s: Situation, choose: Chooser) -> op.SlideWindow | None:
+    if not s.state.config.has_swa or not s.state.requests:
+        return None
+    return op.SlideWindow(choose.pick(s.state.requests).name)
+
+
+def finish(s: Situation, choose: Chooser) -> op.Finish | None:
+    complete = _complete(s.state)
+    return op.Finish(choose.pick(complete)) if complete else None
+
+
+def _complete(state: Snapshot) -> list[str]:
+    return [r.name for r in state.requests if r.committed >= r.prompt_len]
+
+
+def abort(s: Situation, choose: Chooser) -> op.Abort | None:
+    return op.Abort(choose.pick(s.state.requests).name) if s.state.requests else None
+
+
+# Environment
+
+
+def reset(s: Situation, choose: Chooser) -> op.Reset | None:
+    state = s.state
+    busy = state.requests or state.receipts or state.writes or state.loads
+    return None if busy else op.Reset()
+
+
+def fail_allocation(s: Situation, choose: Chooser) -> op.FailAllocation | None:
+    """At most two at a time, so that something succeeds in between."""
+    if sum(s.state.armed_failures.values()) > 1:
+        return None
+    return op.FailAllocation(choose.pick(s.state.config.pools))
+
+
+WEIGHTS: dict[str, int] = {
+    "insert": 10,
+    "match": 3,
+    "evict": 3,
+    "execute": 12,
+    "observe": 12,
+    "load_back": 8,
+    "start_loading": 3,
+    "admit": 3,
+    "prefill": 5,
+    "decode": 4,
+    "slide_window": 2,
+    "finish": 3,
+    "lock": 1,
+    "unlock": 2,
+    "evict_host": 1,
+    "host_lock": 1,
+    "host_unlock": 2,
+    "abort": 1,
+    "reset": 1,
+    "fail_allocation": 1,
+}
+"""How often each operation is tried, before the swarm changes it."""
+
+_ALWAYS_ON = {"insert", "match", "execute", "observe", "evict"}
+GENERATORS: dict[str, Generator] = {name: globals()[name] for name in WEIGHTS}
