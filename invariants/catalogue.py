@@ -7,8 +7,9 @@ it yields one ``Fault`` per place where the sentence is false.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
@@ -23,7 +24,7 @@ WITH_HOST = "with a host tier"
 WITH_SWA = "with sliding-window attention"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Step:
     """One observed step; ``before`` and ``after`` are states of the same subject."""
 
@@ -31,6 +32,29 @@ class Step:
     operation: Operation
     outcome: Outcome
     after: View
+
+    @cached_property
+    def fragments(self) -> Mapping[int, tuple[int, ...]]:
+        """Node before -> the nodes after that it has become, root to leaf; empty: it is gone.
+
+        The lower part of a split keeps the id (I-29); the parts above it are new.
+        """
+        nodes = self.after.nodes
+        by_id = {n.id: i for i, n in enumerate(nodes)}
+        found: dict[int, tuple[int, ...]] = {}
+        for b, old in enumerate(self.before.nodes):
+            parts: list[int] = []
+            for i in self.after.path(by_id.get(old.id, -1)):
+                if nodes[i].start < old.start:
+                    break
+                parts.append(i)
+            found[b] = tuple(reversed(parts))
+        return found
+
+    @cached_property
+    def origin(self) -> Mapping[int, int]:
+        """Node after -> the node before that it is, or is a part of."""
+        return {part: b for b, parts in self.fragments.items() for part in parts}
 
 
 StateCheck = Callable[[View], Iterator[Fault]]
@@ -63,7 +87,7 @@ class Invariant:
 
 
 CATALOGUE: dict[str, Invariant] = {}
-"""Slug -> invariant, in the order of declaration. Import ``radixproof.invariants.all``."""
+"""Slug -> invariant, in the order of declaration. Filled by importing ``families``."""
 
 
 def state_invariant(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from radixproof.invariants import all as _declared  # noqa: F401  (fills the catalogue)
+from radixproof.invariants import families as _families  # noqa: F401  (fills the catalogue)
 from radixproof.invariants.catalogue import CATALOGUE, STATE, Invariant, Step
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault, Violation

@@ -80,11 +80,12 @@ class Unlock:
 
 @dataclass(frozen=True, slots=True)
 class HostLock:
-    """Take a host lock on the node that spells ``tokens`` (5.8).
+    """Take a host lock on the node that spells ``tokens`` (5.8), which must be backed up.
 
-    FULL counts on the node alone, if it has a FULL host value at this moment; SWA counts on the
-    nodes from it upwards until the window is covered, with or without host values.
-    E_ARG: no such node, the root, or no host tier. E_PROTO: ``holder`` holds a host lock already.
+    FULL counts on the node alone; SWA counts on the nodes from it upwards until the window is
+    covered, with or without host values.
+    E_ARG: no such node, the root, a node that is not backed up, or no host tier.
+    E_PROTO: ``holder`` holds a host lock already.
     """
 
     holder: str

@@ -105,6 +105,7 @@ class ReferenceModel:
         _require(self.config.has_host, "there is no host tier")
         _require(bool(o.tokens), "the root takes no host lock")
         node = self._node(o.namespace, o.tokens)
+        _require("host_full" in node.held, "the node is not backed up")
         _require_pairing(self._held(o.holder, HOST) is None, "the holder has a host lock")
         host_lock(self.state, node, "client", o.holder)
         return ok()

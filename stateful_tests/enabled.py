@@ -7,7 +7,7 @@ requests and streams are those that exist. A small share of calls is illegal on 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from radixproof.model import operations as op
@@ -69,7 +69,8 @@ def draw_operation(s: Situation, choose: Chooser) -> op.Operation:
 def key(s: Situation, choose: Chooser) -> tuple[str, tuple[int, ...]]:
     """A namespace and tokens: an existing prefix, cut and gone on with, or a fresh key."""
     size = s.state.config.page_size
-    namespace, tokens = choose.pick(s.namespaces), ()
+    namespace: str = choose.pick(s.namespaces)
+    tokens: tuple[int, ...] = ()
     if s.state.nodes and not choose.chance(20):
         node = choose.pick(s.state.nodes)
         namespace, tokens = node.namespace, node.tokens
@@ -110,23 +111,22 @@ def insert(s: Situation, choose: Chooser) -> op.Insert | op.Evict:
 
 
 def lock(s: Situation, choose: Chooser) -> op.Lock | None:
-    node, holder = _target(s, choose, "device")
+    node, holder = _target(s, choose, "device", s.state.nodes)
     return op.Lock(holder, node.tokens, node.namespace) if node and holder else None
 
 
 def host_lock(s: Situation, choose: Chooser) -> op.HostLock | None:
-    node, holder = _target(s, choose, "host")
-    if not node or not holder or not s.state.config.has_host:
-        return None
-    return op.HostLock(holder, node.tokens, node.namespace)
+    backed_up = [n for n in s.state.nodes if n.backuped]
+    node, holder = _target(s, choose, "host", backed_up)
+    return op.HostLock(holder, node.tokens, node.namespace) if node and holder else None
 
 
-def _target(s: Situation, choose: Chooser, tier: str) -> tuple[Node | None, str]:
+def _target(
+    s: Situation, choose: Chooser, tier: str, nodes: Sequence[Node]
+) -> tuple[Node | None, str]:
     """A node to lock and a holder without a receipt of that tier."""
     free = [h for h in HOLDERS if h not in held(s.state, tier)]
-    if not free or not s.state.nodes:
-        return None, ""
-    return choose.pick(s.state.nodes), free[0]
+    return (choose.pick(nodes), free[0]) if free and nodes else (None, "")
 
 
 def unlock(s: Situation, choose: Chooser) -> op.Unlock | None:

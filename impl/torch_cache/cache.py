@@ -72,6 +72,7 @@ class TorchCache(Requests):
         _argument(self.has_host, "there is no host tier")
         node = self._find(o.namespace, o.tokens)
         _argument(not node.is_root, "the root takes no host lock")
+        _argument(node.full.host is not None, "the node is not backed up")
         _protocol(self._client_receipt(o.holder, HOST) is None, "the holder has a host lock")
         self._acquire_host(node, "client", o.holder)
 

@@ -1,0 +1,116 @@
+"""The right bytes in the right slots: shadow memory (domain.md 7.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+from radixproof.invariants.catalogue import WITH_HOST, state_invariant
+from radixproof.invariants.view import View
+from radixproof.invariants.violation import Fault
+from radixproof.model.payload import prefix_tags
+from radixproof.model.snapshot import Pool, Slots
+
+tags_of = lru_cache(maxsize=1 << 15)(prefix_tags)
+
+
+def arriving(view: View, stream: str, component: str) -> set[int]:
+    """Slots that a copy yet to run will write: device slots of loads, host slots of writes."""
+    queue = view.loads if stream == "load" else view.writes
+    moves = [m for t in queue if t.stage != "executed" for m in t.moves if m.component == component]
+    return {x for m in moves for x in (m.device if stream == "load" else m.host)}
+
+
+@state_invariant(
+    "I-35",
+    formula="all n, c, j outside pending loads: payload[n.c.device[j]] = prefix(n)[:start+j+1]",
+    without_it="A request would attend to another conversation's keys and values.",
+    taught_by="M-14, M-39",
+)
+def device_slots_hold_their_prefix(view: View) -> Iterator[Fault]:
+    """A node's device slots hold the KV of exactly its prefix, unless a load has yet to run."""
+    for component in view.config.components:
+        coming = arriving(view, "load", component)
+        yield from _wrong(view, component, "device", coming)
+
+
+@state_invariant(
+    "I-36",
+    formula="all n, c, j outside pending writes: payload[n.c.host[j]] = prefix(n)[:start+j+1]",
+    without_it="The damage is done when it is loaded back, long after its cause.",
+    taught_by="M-3, M-6",
+    holds_under=WITH_HOST,
+)
+def host_slots_hold_their_prefix(view: View) -> Iterator[Fault]:
+    """A node's host slots hold the KV of exactly its prefix, unless a backup has yet to run."""
+    if not view.config.has_host:
+        return
+    for component in view.config.components:
+        coming = arriving(view, "write", component)
+        yield from _wrong(view, component, "host", coming)
+
+
+@state_invariant(
+    "I-37",
+    formula="all requests r, i < committed: payload[row[i]] is right, and for the last W - 1"
+    " positions so is payload[f2s[row[i]]]",
+    without_it="This is what the attention kernel reads.",
+    taught_by="M-5, M-11, M-25, M-27",
+)
+def requests_read_their_own_prefix(view: View) -> Iterator[Fault]:
+    """A running request's row leads to the KV of its own tokens, and its window to SWA data."""
+    for r in view.requests:
+        tags = tags_of(r.namespace, r.tokens)[: r.committed]
+        row, pool = r.row[: r.committed], view.pools["full"]
+        if len(row) < r.committed:
+            yield Fault(f"request {r.name} has {len(row)} slots for {r.committed} tokens")
+            continue
+        wrong = _mismatches(pool, row, tags, arriving(view, "load", "full"))
+        if wrong:
+            yield Fault(
+                f"request {r.name} reads foreign FULL data at slots {wrong}",
+                (),
+                tuple(("full", x) for x in wrong),
+            )
+        if not view.config.has_swa:
+            continue
+        begin = max(0, r.committed - (view.config.sliding_window - 1))
+        table = view.full_to_swa
+        window = tuple(table[x] if 0 <= x < len(table) else 0 for x in row[begin:])
+        if 0 in window:
+            yield Fault(f"request {r.name} lost SWA data inside its window")
+            continue
+        wrong = _mismatches(view.pools["swa"], window, tags[begin:], arriving(view, "load", "swa"))
+        if wrong:
+            yield Fault(
+                f"request {r.name} reads foreign SWA data at slots {wrong}",
+                (),
+                tuple(("swa", x) for x in wrong),
+            )
+
+
+def _wrong(view: View, component: str, tier: str, coming: set[int]) -> Iterator[Fault]:
+    name = component if tier == "device" else f"host_{component}"
+    pool = view.pools[name]
+    for i, n in enumerate(view.nodes):
+        p = n.placement(component)
+        slots = None if p is None else p.device if tier == "device" else p.host
+        if slots is None:
+            continue
+        tags = tags_of(n.namespace, n.tokens)[n.start :]
+        wrong = _mismatches(pool, slots, tags, coming)
+        if wrong:
+            yield Fault(
+                f"{view.name(i)} holds foreign data in {name} slots {wrong}",
+                (i,),
+                tuple((name, x) for x in wrong),
+            )
+
+
+def _mismatches(pool: Pool, slots: Slots, tags: tuple[int, ...], coming: set[int]) -> list[int]:
+    contents = pool.contents
+    return [
+        x
+        for x, tag in zip(slots, tags, strict=False)
+        if not 0 <= x < len(contents) or (contents[x] != tag and x not in coming)
+    ]

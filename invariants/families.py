@@ -1,0 +1,27 @@
+"""Imports every family, which fills the catalogue in reading order."""
+
+from radixproof.invariants import (  # noqa: F401, I001
+    structure,
+    backup,
+    locks,
+    tracking,
+    slots,
+    transfers,
+    data,
+    idle,
+)
+from radixproof.invariants.steps import (  # noqa: F401
+    errors,
+    identity,
+    loss,
+    locked_data,
+    match,
+    insert,
+    lock,
+    evict,
+    evict_host,
+    load_back,
+    transfer,
+    request,
+    environment,
+)

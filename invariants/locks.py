@@ -1,0 +1,108 @@
+"""Locks are counts of holders (domain.md 7.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from radixproof.invariants.catalogue import WITH_SWA, state_invariant
+from radixproof.invariants.coverage import lock_sums
+from radixproof.invariants.view import View
+from radixproof.invariants.violation import Fault
+from radixproof.model.snapshot import ROOT
+
+
+@state_invariant(
+    "I-10",
+    formula="all n, c: n.c.lock >= 0 and n.c.hlock >= 0",
+    without_it="A negative count makes the next holder's lock invisible.",
+    taught_by="M-10",
+)
+def lock_counts_are_not_negative(view: View) -> Iterator[Fault]:
+    """No lock count is below zero."""
+    for i, n in enumerate(view.nodes):
+        for p in (n.full, n.swa):
+            if p is not None and (p.lock < 0 or p.host_lock < 0):
+                yield Fault(f"{view.name(i)} has a negative lock count", (i,))
+
+
+@state_invariant(
+    "I-11",
+    formula="all n, c: n.c.lock = |{live device receipts whose segment for c contains n}|",
+    without_it="One release too few pins memory for ever, one too many frees what a request reads.",
+    taught_by="M-8, M-10, M-11",
+)
+def lock_counts_are_sums_of_receipts(view: View) -> Iterator[Fault]:
+    """A node's device lock counts are the numbers of live receipts that cover it."""
+    sums = lock_sums(view)
+    full, swa = sums["full", "device"], sums["swa", "device"]
+    for i, n in enumerate(view.nodes):
+        if n.full.lock != full[i]:
+            yield Fault(f"{view.name(i)}: FULL lock {n.full.lock}, receipts {full[i]}", (i,))
+        if n.swa is not None and n.swa.lock != swa[i]:
+            yield Fault(f"{view.name(i)}: SWA lock {n.swa.lock}, receipts {swa[i]}", (i,))
+
+
+@state_invariant(
+    "I-11",
+    formula="all n, c: n.c.hlock = |{live host receipts whose segment for c contains n}|",
+    without_it="Host data under a copy is reclaimed, or never again.",
+    taught_by="M-35",
+)
+def host_lock_counts_are_sums_of_receipts(view: View) -> Iterator[Fault]:
+    """A node's host lock counts are the numbers of live host receipts that cover it."""
+    sums = lock_sums(view)
+    full, swa = sums["full", "host"], sums["swa", "host"]
+    for i, n in enumerate(view.nodes):
+        if n.full.host_lock != full[i]:
+            yield Fault(f"{view.name(i)}: FULL host lock {n.full.host_lock}, not {full[i]}", (i,))
+        if n.swa is not None and n.swa.host_lock != swa[i]:
+            yield Fault(f"{view.name(i)}: SWA host lock {n.swa.host_lock}, not {swa[i]}", (i,))
+
+
+@state_invariant(
+    "I-12",
+    formula="all n: n.FULL.lock >= sum of m.FULL.lock over children m",
+    without_it="A parent could be evicted from under a locked child.",
+    taught_by="M-8",
+)
+def full_locks_are_upward_closed(view: View) -> Iterator[Fault]:
+    """A node's FULL lock count is at least the sum of its children's."""
+    nodes = view.nodes
+    below = [0] * len(nodes)
+    for n in nodes:
+        if 0 <= n.parent < len(nodes):
+            below[n.parent] += n.full.lock
+    for i, n in enumerate(nodes):
+        if n.full.lock < below[i]:
+            yield Fault(f"{view.name(i)}: FULL lock {n.full.lock}, children {below[i]}", (i,))
+
+
+@state_invariant(
+    "I-13",
+    formula="all n: n.SWA.lock <= n.FULL.lock",
+    without_it="Eviction tests FULL last and relies on it to speak for all components.",
+    taught_by="M-11, M-12",
+    holds_under=WITH_SWA,
+)
+def swa_locks_never_exceed_full_locks(view: View) -> Iterator[Fault]:
+    """Whoever locks a node's SWA data locks its FULL data."""
+    for i, n in enumerate(view.nodes):
+        if n.swa is not None and n.swa.lock > n.full.lock:
+            yield Fault(f"{view.name(i)}: SWA lock {n.swa.lock} > FULL lock {n.full.lock}", (i,))
+
+
+@state_invariant(
+    "I-47",
+    formula="all receipts and requests r: r.anchor in N or the root",
+    without_it="A release would walk a node that is no longer in the tree.",
+    taught_by="M-42",
+)
+def receipts_refer_to_nodes_in_the_tree(view: View) -> Iterator[Fault]:
+    """Every live receipt's anchor, and every request's last node, is in the tree."""
+    count = len(view.nodes)
+    for r in view.receipts:
+        if not ROOT <= r.anchor < count:
+            yield Fault(f"the {r.tier} receipt of {r.owner} {r.name} refers to a deleted node")
+    for request in view.requests:
+        if not ROOT <= request.last_node < count:
+            yield Fault(f"request {request.name} refers to a deleted node")

@@ -1,0 +1,1 @@
+"""Step invariants: what each operation may, must and must not change."""

@@ -1,0 +1,99 @@
+"""Comparisons that many step invariants share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from radixproof.invariants.catalogue import Step
+from radixproof.invariants.view import View
+from radixproof.invariants.violation import Fault
+from radixproof.model.outcome import Status
+from radixproof.model.snapshot import Placement, Slots
+
+
+def is_ok(step: Step) -> bool:
+    return step.outcome.status is Status.OK
+
+
+def is_refused(step: Step) -> bool:
+    return step.outcome.status is Status.REFUSED
+
+
+def unchanged(step: Step, *fields: str) -> Iterator[Fault]:
+    """A fault per field of the snapshot that differs."""
+    for name in fields:
+        if getattr(step.before.snapshot, name) != getattr(step.after.snapshot, name):
+            yield Fault(f"{name} changed")
+
+
+def value(view: View, parts: tuple[int, ...], component: str, tier: str) -> Slots | None:
+    """The slots that adjacent nodes hold together; ``None`` unless all of them have a value."""
+    slots: list[int] = []
+    for i in parts:
+        part = tier_of(view.nodes[i].placement(component), tier)
+        if part is None:
+            return None
+        slots += part
+    return tuple(slots) if parts else None
+
+
+def tier_of(placement: Placement | None, tier: str) -> Slots | None:
+    if placement is None:
+        return None
+    return placement.device if tier == "device" else placement.host
+
+
+def kept(step: Step, b: int, component: str, tier: str) -> bool:
+    """Whether what a node held on a tier before, it holds after, slot by slot."""
+    held = tier_of(step.before.nodes[b].placement(component), tier)
+    return held is None or value(step.after, step.fragments[b], component, tier) == held
+
+
+def values_stay(step: Step, tier: str) -> Iterator[Fault]:
+    """A fault per node whose data on a tier changed, appeared or went."""
+    for component in step.before.config.components:
+        for b, old in enumerate(step.before.nodes):
+            held = tier_of(old.placement(component), tier)
+            parts = step.fragments[b]
+            if not parts or value(step.after, parts, component, tier) != held:
+                yield Fault(f"{component} data of {step.before.name(b)} on {tier} changed", parts)
+
+
+def receipts_stay(step: Step) -> Iterator[Fault]:
+    """Anchors are indices and may shift; who holds what may not."""
+    before, after = (
+        sorted((r.tier, r.owner, r.name) for r in view.receipts)
+        for view in (step.before, step.after)
+    )
+    if before != after:
+        yield Fault("receipts were taken or given back")
+
+
+def path_to(view: View, namespace: str, tokens: tuple[int, ...]) -> list[int]:
+    """Nodes whose whole prefix is a prefix of ``tokens``, root to leaf."""
+    return sorted(
+        (
+            i
+            for i, n in enumerate(view.nodes)
+            if n.namespace == namespace and n.tokens == tokens[: n.end]
+        ),
+        key=lambda i: view.nodes[i].end,
+    )
+
+
+def length_present(view: View, namespace: str, tokens: tuple[int, ...]) -> int:
+    """Tokens of the longest page-aligned prefix of ``tokens`` that the tree spells."""
+    size, longest = view.config.page_size, 0
+    for n in view.nodes:
+        if n.namespace == namespace:
+            common = 0
+            for x, y in zip(n.tokens, tokens, strict=False):
+                if x != y:
+                    break
+                common += 1
+            longest = max(longest, common - common % size)
+    return longest
+
+
+def aligned(view: View, tokens: tuple[int, ...]) -> tuple[int, ...]:
+    return tokens[: len(tokens) - len(tokens) % view.config.page_size]

@@ -1,0 +1,122 @@
+"""What device eviction frees and spares (domain.md 6.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from radixproof.invariants.catalogue import Step, step_invariant
+from radixproof.invariants.steps.compare import is_ok, receipts_stay, unchanged
+from radixproof.invariants.view import View
+from radixproof.invariants.violation import Fault
+from radixproof.model import operations as op
+
+
+@step_invariant(
+    "I-43",
+    op.Evict,
+    formula="freed[c] >= min(asked[c], device tokens of c that eviction can reach)",
+    without_it="Admission relies on evictable memory being obtainable.",
+    taught_by="M-15, M-36 (U-5)",
+)
+def eviction_makes_progress(step: Step) -> Iterator[Fault]:
+    """An eviction frees what it was asked for, or all that nobody holds."""
+    if not is_ok(step):
+        return
+    assert isinstance(step.operation, op.Evict)
+    full, swa = _reachable(step.before)
+    for component, asked, can in (
+        ("full", step.operation.full, full),
+        ("swa", step.operation.swa, swa),
+    ):
+        freed = step.outcome.values.get(f"freed_{component}", 0)
+        if freed < min(asked, can):
+            yield Fault(f"freed {freed} {component} tokens of {asked} asked, {can} possible")
+
+
+@step_invariant(
+    "S-evict-1",
+    op.Evict,
+    formula="freed[c] = device tokens of c in the tree before - after = growth of the free list",
+    without_it="The caller allocates what it was told is free.",
+    taught_by="M-7, M-20",
+)
+def eviction_reports_what_it_freed(step: Step) -> Iterator[Fault]:
+    """The numbers an eviction returns are what left the tree and what became free."""
+    if not is_ok(step):
+        return
+    for component in step.before.config.components:
+        freed = step.outcome.values.get(f"freed_{component}", 0)
+        left = _device_tokens(step.before, component) - _device_tokens(step.after, component)
+        grown = step.after.pools[component].free_slots - step.before.pools[component].free_slots
+        if not freed == left == grown:
+            yield Fault(f"{component}: says {freed}, {left} left the tree, {grown} became free")
+
+
+@step_invariant(
+    "S-evict-2",
+    op.Evict,
+    formula="asked FULL only => no D-leaf before that is kept was accessed before one that is"
+    " taken",
+    without_it="The hit rate is what eviction order makes of it.",
+    taught_by="X-16",
+)
+def eviction_takes_the_least_recent_leaves(step: Step) -> Iterator[Fault]:
+    """Among the leaves there were, those evicted are the least recently accessed."""
+    assert isinstance(step.operation, op.Evict)
+    if not is_ok(step) or step.operation.swa:
+        return
+    leaves = set(step.before.device_leaves)
+    kept = False
+    for b in reversed(step.before.access_order):
+        if b not in leaves:
+            continue
+        parts = step.fragments.get(b, ())
+        gone = not parts or step.after.nodes[parts[-1]].evicted
+        if gone and kept:
+            yield Fault(f"{step.before.name(b)} was evicted before a less recent leaf", parts)
+        kept = kept or not gone
+
+
+@step_invariant(
+    "S-evict-3",
+    op.Evict,
+    formula="receipts, requests, transfers, host data and contents as before; asked 0 => all as"
+    " before",
+    without_it="Memory pressure must not disturb those who run.",
+    taught_by="M-3",
+)
+def eviction_spares_everything_else(step: Step) -> Iterator[Fault]:
+    """Device eviction changes neither receipts nor requests nor copies nor any byte."""
+    assert isinstance(step.operation, op.Evict)
+    yield from receipts_stay(step)
+    if [r.row for r in step.before.requests] != [r.row for r in step.after.requests]:
+        yield Fault("a request's row changed")
+    for name, pool in step.before.pools.items():
+        if pool.contents != step.after.pools[name].contents:
+            yield Fault(f"bytes of {name} changed")
+        if name.startswith("host_") and pool.free_pages != step.after.pools[name].free_pages:
+            yield Fault(f"the free list of {name} changed")
+    if is_ok(step) and not step.operation.full and not step.operation.swa:
+        yield from unchanged(step, "nodes", "pools", "full_to_swa")
+
+
+def _reachable(view: View) -> tuple[int, int]:
+    """FULL tokens of nodes that leaf eviction can get to, and SWA tokens that nobody locks."""
+    can: set[int] = set()
+    full = swa = 0
+    for i in range(len(view.nodes) - 1, -1, -1):  # children stand after their parents
+        n = view.nodes[i]
+        if n.swa is not None and n.swa.device is not None and not n.swa.lock:
+            swa += len(n.swa.device)
+        if n.full.device is None or n.full.lock or (n.swa is not None and n.swa.lock):
+            continue
+        on_device = [c for c in view.children.get(i, ()) if not view.nodes[c].evicted]
+        if all(c in can for c in on_device):
+            can.add(i)
+            full += len(n.full.device)
+    return full, swa
+
+
+def _device_tokens(view: View, component: str) -> int:
+    held = (n.placement(component) for n in view.nodes)
+    return sum(len(p.device or ()) for p in held if p is not None)

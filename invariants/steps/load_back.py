@@ -1,0 +1,114 @@
+"""What a load-back promises and what it may cost (domain.md 6.8.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from radixproof.invariants.catalogue import WITH_HOST, Step, step_invariant
+from radixproof.invariants.steps.compare import is_ok, is_refused, path_to, receipts_stay
+from radixproof.invariants.violation import Fault
+from radixproof.model import operations as op
+
+
+@step_invariant(
+    "S-load-back-1",
+    op.LoadBack,
+    formula="ok => path(target) on device; in its window SWA on device; one load more, at the end"
+    " of the"
+    " queue, with a device and a host receipt",
+    without_it="A request admitted on it would find a hole, or its source reclaimed.",
+    taught_by="M-19, M-29",
+    holds_under=WITH_HOST,
+)
+def a_load_back_makes_its_target_usable(step: Step) -> Iterator[Fault]:
+    """An accepted load-back makes the whole prefix device-resident and pins both ends."""
+    if not is_ok(step):
+        return
+    assert isinstance(step.operation, op.LoadBack)
+    o, after = step.operation, step.after
+    path = path_to(after, o.namespace, o.tokens)
+    for i in path:
+        n = after.nodes[i]
+        if n.evicted:
+            yield Fault(f"{after.name(i)} is not on device after the load-back", (i,))
+        in_window = n.end > len(o.tokens) - after.config.sliding_window
+        if n.swa is not None and in_window and n.swa.device is None:
+            yield Fault(f"{after.name(i)} has no SWA data on device after the load-back", (i,))
+    queued = len(after.loads) - len(step.before.loads)
+    last = after.loads[-1] if after.loads else None
+    if queued != 1 or last is None or last.stage != "queued" or not path or last.node != path[-1]:
+        yield Fault("the load is not the last of the queue", tuple(path[-1:]))
+    if len(after.receipts) - len(step.before.receipts) != 2:
+        yield Fault("a load takes one device and one host receipt")
+
+
+@step_invariant(
+    "S-load-back-2",
+    op.LoadBack,
+    formula="ok => loaded[c] = tokens of c that the queued load moves; FULL: those evicted before",
+    without_it="The scheduler charges the request for what was loaded.",
+    taught_by="M-29",
+    holds_under=WITH_HOST,
+)
+def a_load_back_reports_what_it_moves(step: Step) -> Iterator[Fault]:
+    """The numbers a load-back returns are the slots its copy fills."""
+    if not is_ok(step) or not step.after.loads:
+        return
+    assert isinstance(step.operation, op.LoadBack)
+    o, before = step.operation, step.before
+    moved = {m.component: len(m.device) for m in step.after.loads[-1].moves}
+    for component in ("full", "swa"):
+        said = step.outcome.values.get(f"loaded_{component}")
+        if said != moved.get(component, 0):
+            yield Fault(f"says {said} {component} tokens, moves {moved.get(component, 0)}")
+    evicted = [before.nodes[i] for i in path_to(before, o.namespace, o.tokens)]
+    need = sum(len(n.key) for n in evicted if n.evicted)
+    if moved.get("full", 0) != need:
+        yield Fault(f"moves {moved.get('full', 0)} FULL tokens, {need} were missing")
+
+
+@step_invariant(
+    "S-load-back-3",
+    op.LoadBack,
+    formula="ok, quota given => FULL tokens loaded + tokens newly protected <= mem_quota",
+    without_it="The caller's budget would be spent twice.",
+    taught_by="SGLang 38481, M-38",
+    holds_under=WITH_HOST,
+)
+def a_load_back_respects_its_quota(step: Step) -> Iterator[Fault]:
+    """What a load-back takes, with what its lock makes unevictable, fits the quota."""
+    assert isinstance(step.operation, op.LoadBack)
+    o, before = step.operation, step.before
+    if not is_ok(step) or o.mem_quota is None:
+        return
+    path = [before.nodes[i] for i in path_to(before, o.namespace, o.tokens)]
+    delta = sum(len(n.key) for n in path if not n.evicted and not n.full.lock)
+    need = step.outcome.values.get("loaded_full", 0)
+    if need + delta > o.mem_quota:
+        yield Fault(f"needs {need} and protects {delta} tokens, the quota is {o.mem_quota}")
+
+
+@step_invariant(
+    "S-load-back-4",
+    op.LoadBack,
+    formula="refused => receipts, queues and everything on path(target) as before",
+    without_it="A refused load must not leave locks or half a path behind.",
+    taught_by="U-8 of domain.md 12",
+    holds_under=WITH_HOST,
+)
+def a_refused_load_back_leaves_nothing_behind(step: Step) -> Iterator[Fault]:
+    """A refused load-back takes no lock, queues no copy and leaves its path as it was."""
+    if not is_refused(step):
+        return
+    assert isinstance(step.operation, op.LoadBack)
+    yield from receipts_stay(step)
+    if [t.id for t in step.before.loads] != [t.id for t in step.after.loads]:
+        yield Fault("a copy was queued")
+    o, before, after = step.operation, step.before, step.after
+    for b in path_to(before, o.namespace, o.tokens):
+        parts = step.fragments[b]
+        if not parts or (after.nodes[parts[-1]].full, after.nodes[parts[-1]].swa) != (
+            before.nodes[b].full,
+            before.nodes[b].swa,
+        ):
+            yield Fault(f"{before.name(b)} changed", parts)

@@ -1,0 +1,129 @@
+"""Nothing that policy says must still be found is lost (domain.md 7.7, I-38 and I-39)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from radixproof.invariants.catalogue import WITH_HOST, WRITE_THROUGH, Step, step_invariant
+from radixproof.invariants.steps.compare import kept
+from radixproof.invariants.view import View
+from radixproof.invariants.violation import Fault
+from radixproof.model import operations as op
+
+_NEVER_EVICTING_HOST = tuple(
+    cls
+    for cls in op.OPERATIONS.values()
+    if cls not in (op.Insert, op.Prefill, op.Finish, op.EvictHost, op.Reset)
+)
+
+
+@step_invariant(
+    "I-38",
+    *_NEVER_EVICTING_HOST,
+    formula="n.c.host before, no host eviction => n in N after with the same n.c.host",
+    without_it="Hierarchical caching exists so that device pressure costs no prefix.",
+    taught_by="SGLang 25065 (M-1)",
+    holds_under=WITH_HOST,
+)
+def only_host_eviction_loses_host_data(step: Step) -> Iterator[Fault]:
+    """What is on host stays there until a host eviction or a reset takes it."""
+    for b in range(len(step.before.nodes)):
+        for component in step.before.config.components:
+            if not kept(step, b, component, "host"):
+                yield Fault(f"{step.before.name(b)} lost its {component} host data")
+
+
+@step_invariant(
+    "I-39",
+    op.Evict,
+    op.LoadBack,
+    op.Admit,
+    op.Decode,
+    formula="n backed up, on device before and not after => n in N, evicted, backed up, and an"
+    " H-leaf if"
+    " childless and unlocked",
+    without_it="A deleted leaf is a lost prefix though a copy of it was paid for.",
+    taught_by="SGLang 25065 (M-1)",
+    holds_under=WITH_HOST,
+)
+def evicting_a_backed_up_leaf_demotes_it(step: Step) -> Iterator[Fault]:
+    """Device eviction of a backed-up node leaves it in the tree, host-only."""
+    for b, old in enumerate(step.before.nodes):
+        if old.evicted or not old.backuped:
+            continue
+        parts = step.fragments[b]
+        if not parts:
+            yield Fault(f"{step.before.name(b)} was deleted though it is backed up")
+            continue
+        i = parts[-1]
+        new = step.after.nodes[i]
+        locks = [p for p in (new.full, new.swa) if p is not None]
+        free = not any(p.lock or p.host_lock for p in locks) and not step.after.children.get(i)
+        if new.evicted and free and i not in step.after.host_leaves:
+            yield Fault(f"{step.after.name(i)} was demoted but is no host leaf", (i,))
+
+
+@step_invariant(
+    "I-38",
+    op.Insert,
+    op.Prefill,
+    op.Finish,
+    formula="all n: n.hit grew in this step to >= threshold => n.FULL.host, unless the host pool"
+    " had no"
+    " room for the topmost unbacked node of its path, even after host eviction",
+    without_it="A silently skipped backup is noticed only when the leaf is deleted at eviction.",
+    taught_by="SGLang 25065 (M-1)",
+    holds_under=WRITE_THROUGH,
+)
+def hits_at_the_threshold_are_backed_up(step: Step) -> Iterator[Fault]:
+    """A node whose hit count reached the threshold is backed up when the insert returns."""
+    before, after = step.before, step.after
+    threshold = before.config.write_through_threshold
+    if not before.config.has_host or _a_host_failure_struck(step):
+        return
+    for i, n in enumerate(after.nodes):
+        if n.backuped or n.evicted or n.hit < threshold:
+            continue
+        b = step.origin.get(i)
+        if b is not None and before.nodes[b].hit >= n.hit:
+            continue
+        topmost = [a for a in after.path(i) if not after.nodes[a].backuped][-1]
+        if _has_room_for(after, topmost):
+            yield Fault(
+                f"{after.name(i)} reached {n.hit} hits and is not backed up, though the host"
+                f" pool has room for {after.name(topmost)}",
+                tuple(dict.fromkeys((i, topmost))),
+            )
+
+
+def _a_host_failure_struck(step: Step) -> bool:
+    before, after = step.before.armed_failures, step.after.armed_failures
+    return any(after.get(p, 0) < k for p, k in before.items() if p.startswith("host_"))
+
+
+def _has_room_for(view: View, i: int) -> bool:
+    node = view.nodes[i]
+    length = len(node.key)
+    if view.pools["host_full"].free_slots + sum(reclaimable_host(view).values()) < length:
+        return False
+    if node.swa is None or node.swa.device is None:
+        return True
+    listed = (view.nodes[j].swa for j in view.host_lru.get("swa", ()) if j >= 0)
+    reclaimable = sum(len(p.host or ()) for p in listed if p is not None)
+    return view.pools["host_swa"].free_slots + reclaimable >= length
+
+
+def reclaimable_host(view: View) -> dict[int, int]:
+    """Node -> FULL host tokens, of every node that repeated host eviction could delete."""
+    found: dict[int, int] = {}
+    for i in range(len(view.nodes) - 1, -1, -1):  # children stand after their parents
+        n = view.nodes[i]
+        locks = [p for p in (n.full, n.swa) if p is not None]
+        if (
+            n.evicted
+            and n.backuped
+            and not any(p.lock or p.host_lock for p in locks)
+            and all(c in found for c in view.children.get(i, ()))
+        ):
+            found[i] = len(n.full.host or ())
+    return found

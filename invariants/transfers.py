@@ -1,0 +1,139 @@
+"""Copies in flight (domain.md 7.6)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from radixproof.invariants.catalogue import WITH_HOST, state_invariant
+from radixproof.invariants.view import View
+from radixproof.invariants.violation import Fault
+from radixproof.model.snapshot import Slots, Transfer
+
+
+@state_invariant(
+    "I-30",
+    formula="all writes w: nodes(w) is a path to its lock node, FULL-locked by w's receipt, with"
+    " the very device and host slots that the copy reads and writes",
+    without_it="The copy would read slots that were freed, or publish what was never copied.",
+    taught_by="M-2, M-3, M-1d",
+    holds_under=WITH_HOST,
+)
+def pending_writes_keep_their_source(view: View) -> Iterator[Fault]:
+    """A pending backup's nodes are locked and still hold the slots it copies between."""
+    nodes = view.nodes
+    holders = Counter(r.anchor for r in view.receipts if (r.owner, r.tier) == ("write", "device"))
+    for t in view.writes:
+        at = tuple(i for i in t.nodes if i >= 0)
+        if not t.nodes or len(at) < len(t.nodes) or t.nodes[-1] != t.node:
+            yield Fault(f"write {t.id} does not cover its node {view.name(t.node)}", at)
+            continue
+        if holders[t.node] < 1:
+            yield Fault(f"write {t.id} holds no lock on {view.name(t.node)}", at)
+        for above, below in zip(t.nodes, t.nodes[1:], strict=False):
+            if nodes[below].parent != above:
+                yield Fault(f"the nodes of write {t.id} are no path", at)
+        for i in at:
+            if nodes[i].full.lock < 1:
+                yield Fault(f"{view.name(i)} is not locked while write {t.id} copies it", (i,))
+        for m in t.moves:
+            if _slots(view, t, m.component, "device") != m.device:
+                yield Fault(f"write {t.id} copies {m.component} slots that its nodes left", at)
+            if _slots(view, t, m.component, "host") != m.host:
+                yield Fault(f"write {t.id} fills host slots that its nodes do not have", at)
+
+
+@state_invariant(
+    "I-31",
+    formula="all n: n.pending = a <=> n in nodes(write a)",
+    without_it="A split finds the write through the mark; without it a part is never acknowledged.",
+    taught_by="SGLang 27072, M-2, M-22",
+    holds_under=WITH_HOST,
+)
+def pending_marks_are_exact(view: View) -> Iterator[Fault]:
+    """A node is marked pending exactly while a write covers it, with that write's id."""
+    covering = {i: t.id for t in view.writes for i in t.nodes}
+    for i, n in enumerate(view.nodes):
+        if n.pending != covering.get(i):
+            yield Fault(f"{view.name(i)} is marked {n.pending}, covered by {covering.get(i)}", (i,))
+
+
+@state_invariant(
+    "I-32",
+    formula="all loads l: target in N, both receipts live, its nodes on device, locked, their host"
+    " and device slots those the copy moves",
+    without_it="The copy would read reused host slots or write into somebody's device slots.",
+    taught_by="M-14, M-23",
+    holds_under=WITH_HOST,
+)
+def pending_loads_keep_both_ends(view: View) -> Iterator[Fault]:
+    """A pending load's target is locked on both tiers and its nodes keep their slots."""
+    nodes = view.nodes
+    held = Counter((r.anchor, r.tier) for r in view.receipts if r.owner == "load")
+    for t in view.loads:
+        if t.node < 0 or any(i < 0 for i in t.nodes):
+            yield Fault(f"load {t.id} refers to a deleted node")
+            continue
+        for tier in ("device", "host"):
+            if not held[t.node, tier]:
+                yield Fault(f"load {t.id} holds no {tier} lock on {view.name(t.node)}", (t.node,))
+        for i in t.nodes:
+            if nodes[i].full.device is None or nodes[i].full.lock < 1:
+                yield Fault(f"{view.name(i)} is not kept for load {t.id}", (i,))
+        for m in t.moves:
+            kept: set[tuple[int, int]] = set()
+            for i in t.nodes:
+                p = nodes[i].placement(m.component)
+                if p is not None and p.device is not None and p.host is not None:
+                    kept.update(zip(p.device, p.host, strict=False))
+            if not set(zip(m.device, m.host, strict=False)) <= kept:
+                yield Fault(f"load {t.id} moves {m.component} slots that its nodes left", t.nodes)
+
+
+@state_invariant(
+    "I-33",
+    formula="all n: |{writes covering n}| <= 1 and |{loads with target n}| <= 1",
+    without_it="Ids double as acknowledgements: the first ack would end both.",
+    taught_by="U-25 of domain.md 12",
+    holds_under=WITH_HOST,
+)
+def nodes_have_one_transfer_per_direction(view: View) -> Iterator[Fault]:
+    """A node is in at most one pending write and the target of at most one pending load."""
+    written = Counter(i for t in view.writes for i in t.nodes)
+    loading = Counter(t.node for t in view.loads)
+    for i, count in (written | loading).items():
+        if count > 1:
+            yield Fault(f"{view.name(i)} is in {count} transfers of one direction", (i,))
+
+
+@state_invariant(
+    "I-34",
+    formula="each queue: batches count up from 0, executed first, queued last, ids distinct",
+    without_it="Ranks agree on a number of finished heads; out of order it counts other copies.",
+    taught_by="M-16, M-17",
+    holds_under=WITH_HOST,
+)
+def acks_are_in_submission_order(view: View) -> Iterator[Fault]:
+    """Ack queues are in submission order, and what ran comes before what did not."""
+    order = {"executed": 0, "submitted": 1, "queued": 2}
+    for name, queue in (("write", view.writes), ("load", view.loads)):
+        stages = [order.get(t.stage, 3) for t in queue]
+        if stages != sorted(stages) or 3 in stages:
+            yield Fault(f"the {name} queue is out of order: {[t.stage for t in queue]}")
+        batches = [t.batch for t in queue if t.stage != "queued"]
+        if batches != sorted(batches) or set(batches) != set(range(len(set(batches)))):
+            yield Fault(f"the {name} queue has batches {batches}")
+        if len({t.id for t in queue}) != len(queue):
+            yield Fault(f"an id stands twice in the {name} queue")
+
+
+def _slots(view: View, t: Transfer, component: str, tier: str) -> Slots | None:
+    """What the nodes of a transfer hold on one tier, in token order."""
+    slots: list[int] = []
+    for i in t.nodes:
+        p = view.nodes[i].placement(component)
+        part = None if p is None else p.device if tier == "device" else p.host
+        if part is None:
+            return None
+        slots += part
+    return tuple(slots)
