@@ -53,8 +53,20 @@ class Step:
 
     @cached_property
     def origin(self) -> Mapping[int, int]:
-        """Node after -> the node before that it is, or is a part of."""
-        return {part: b for b, parts in self.fragments.items() for part in parts}
+        """Node after -> the node before that it is, or is a part of.
+
+        A part may outlive the rest of its node: an insert splits a host-only node, and the backup
+        that it triggers evicts the lower part.
+        """
+        known = {part: b for b, parts in self.fragments.items() for part in parts}
+        gone = [b for b, parts in self.fragments.items() if not parts]
+        for i, n in enumerate(self.after.nodes) if gone else ():
+            for b in gone if i not in known else ():
+                old = self.before.nodes[b]
+                inside = old.namespace == n.namespace and old.start <= n.start < old.end
+                if inside and old.tokens[: n.end] == n.tokens:
+                    known[i] = b
+        return known
 
 
 StateCheck = Callable[[View], Iterator[Fault]]

@@ -1,0 +1,176 @@
+"""One subject beside the specification: every oracle after every step.
+
+The oracles: no crash; the same outcome and the same state as the specification (up to slot
+numbers); every state and step invariant, on the subject and on the specification itself. Shadow
+memory is part of both: a snapshot carries what lies in every slot.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from radixproof.invariants.checker import IncrementalChecker
+from radixproof.model.config import CacheConfig
+from radixproof.model.errors import ErrorKind
+from radixproof.model.operations import NAMES, Operation
+from radixproof.model.outcome import Outcome, error
+from radixproof.model.reference import ReferenceModel
+from radixproof.model.snapshot import Snapshot, agree, disagreements
+from radixproof.model.subject import OpenSubject
+from radixproof.model.trace import Trace
+from radixproof.stateful_tests.verdict import AGREEMENT, CRASH, Counterexample, Finding
+
+
+@dataclass(slots=True)
+class Coverage:
+    """What a run did; sums over runs."""
+
+    configurations: int = 0
+    steps: int = 0
+    evaluations: int = 0
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(operation, outcome kind) -> times."""
+    states: set[int] = field(default_factory=set)
+    """Hashes of the distinct states seen, slot numbers renamed away."""
+
+    def add(self, other: Coverage) -> None:
+        self.configurations += other.configurations
+        self.steps += other.steps
+        self.evaluations += other.evaluations
+        self.outcomes += other.outcomes
+        self.states |= other.states
+
+
+Clock = Callable[[str, float], None]
+"""Told how many seconds went into a part: model, subject, snapshot, invariants, agreement."""
+
+
+class Lockstep:
+    """Runs operations on a subject and on the specification, and compares."""
+
+    def __init__(
+        self,
+        config: CacheConfig,
+        open_subject: OpenSubject,
+        *,
+        invariants: bool = True,
+        clock: Clock | None = None,
+    ) -> None:
+        self.config = config
+        self.model = ReferenceModel(config)
+        self.subject = open_subject(config)
+        self.operations: list[Operation] = []
+        self.coverage = Coverage(configurations=1)
+        self.state = self.model.snapshot()
+        """Of the specification, after the last step."""
+        self._clock = clock
+        self._seen = self.subject.snapshot()
+        self._invariants = invariants
+        self._checkers: dict[str, IncrementalChecker] = {}
+        if invariants:
+            self._checkers = {
+                self.model.name: IncrementalChecker(self.state),
+                self.subject.name: IncrementalChecker(self._seen),
+            }
+
+    def step(self, operation: Operation) -> Counterexample | None:
+        """Perform one operation on both; ``None`` if everything holds."""
+        self.operations.append(operation)
+        with self._timed("model"):
+            expected = self.model.apply(operation)
+            wanted = self.model.snapshot()
+        with self._timed("subject"):
+            outcome = self._apply(operation)
+        self.coverage.steps += 1
+        self.coverage.outcomes[NAMES[type(operation)], expected.kind] += 1
+        if outcome.error is ErrorKind.INTERNAL:
+            self.state = wanted
+            crash = Finding(self.subject.name, CRASH, None, outcome.reason)
+            return self._counterexample(operation, outcome, None, (crash,))
+        with self._timed("snapshot"):
+            after = self.subject.snapshot()
+        with self._timed("agreement"):
+            findings = list(self._compare(expected, outcome, wanted, after))
+        with self._timed("invariants"):
+            findings += self._check(operation, expected, outcome, wanted, after)
+        failed = self._counterexample(operation, outcome, after, tuple(findings))
+        self.state, self._seen = wanted, after
+        return failed if findings else None
+
+    def close(self) -> Coverage:
+        """End the run; what it covered."""
+        self.subject.close()
+        self.coverage.evaluations = sum(c.evaluations for c in self._checkers.values())
+        return self.coverage
+
+    def trace(self, note: str = "") -> Trace:
+        return Trace(self.config, tuple(self.operations), note)
+
+    def _apply(self, operation: Operation) -> Outcome:
+        try:
+            return self.subject.apply(operation)
+        except Exception as problem:  # a subject must not raise; if it does, that is the finding
+            return error(ErrorKind.INTERNAL, f"{type(problem).__name__}: {problem}")
+
+    def _compare(
+        self, expected: Outcome, outcome: Outcome, wanted: Snapshot, after: Snapshot
+    ) -> Iterator[Finding]:
+        name = self.subject.name
+        if outcome != expected:
+            told = f"outcome {describe(outcome)}, the specification says {describe(expected)}"
+            yield Finding(name, AGREEMENT, None, told)
+        if not agree(after, wanted):
+            for line in disagreements(after, wanted):
+                yield Finding(name, AGREEMENT, None, line)
+
+    def _check(
+        self,
+        operation: Operation,
+        expected: Outcome,
+        outcome: Outcome,
+        wanted: Snapshot,
+        after: Snapshot,
+    ) -> list[Finding]:
+        if not self._invariants:
+            return []
+        model, subject = self.model.name, self.subject.name
+        found = [(model, v) for v in self._checkers[model].step(operation, expected, wanted)]
+        if subject != model:
+            found += [(subject, v) for v in self._checkers[subject].step(operation, outcome, after)]
+        return [Finding(who, v.slug, v, v.fault.message) for who, v in found]
+
+    def _counterexample(
+        self,
+        operation: Operation,
+        outcome: Outcome,
+        after: Snapshot | None,
+        findings: tuple[Finding, ...],
+    ) -> Counterexample:
+        return Counterexample(
+            trace=self.trace(),
+            step=len(self.operations) - 1,
+            operation=operation,
+            outcome=outcome,
+            before=self._seen,
+            after=after,
+            findings=findings,
+        )
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        if self._clock is None:
+            yield
+            return
+        begin = perf_counter()
+        yield
+        self._clock(part, perf_counter() - begin)
+
+
+def describe(outcome: Outcome) -> str:
+    """An outcome in a few words: its kind and its numbers."""
+    numbers = ", ".join(f"{name} {value}" for name, value in sorted(outcome.values.items()))
+    return f"{outcome.kind} ({numbers})" if numbers else outcome.kind
