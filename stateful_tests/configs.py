@@ -23,6 +23,16 @@ class Limits:
     page_size: int | None = None
     host: bool | None = None
 
+    def admit(self, config: CacheConfig) -> bool:
+        """Whether a configuration lies within the limits."""
+        wanted = (
+            (self.components, config.components),
+            (self.write_policy, config.write_policy),
+            (self.page_size, config.page_size),
+            (self.host, config.has_host),
+        )
+        return all(limit is None or limit == value for limit, value in wanted)
+
 
 ANY = Limits()
 

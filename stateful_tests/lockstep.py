@@ -34,15 +34,12 @@ class Coverage:
     evaluations: int = 0
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(operation, outcome kind) -> times."""
-    states: set[int] = field(default_factory=set)
-    """Hashes of the distinct states seen, slot numbers renamed away."""
 
     def add(self, other: Coverage) -> None:
         self.configurations += other.configurations
         self.steps += other.steps
         self.evaluations += other.evaluations
         self.outcomes += other.outcomes
-        self.states |= other.states
 
 
 Clock = Callable[[str, float], None]
@@ -69,6 +66,7 @@ class Lockstep:
         """Of the specification, after the last step."""
         self._clock = clock
         self._seen = self.subject.snapshot()
+        self._performed: tuple[Operation, Outcome, Outcome, Snapshot | None] | None = None
         self._invariants = invariants
         self._checkers: dict[str, IncrementalChecker] = {}
         if invariants:
@@ -78,28 +76,43 @@ class Lockstep:
             }
 
     def step(self, operation: Operation) -> Counterexample | None:
-        """Perform one operation on both; ``None`` if everything holds."""
+        """Perform one operation on both and judge it; ``None`` if everything holds."""
+        self.perform(operation)
+        return self.judge()
+
+    def perform(self, operation: Operation) -> None:
+        """Apply one operation to the specification and to the subject."""
         self.operations.append(operation)
         with self._timed("model"):
             expected = self.model.apply(operation)
             wanted = self.model.snapshot()
         with self._timed("subject"):
             outcome = self._apply(operation)
+        after = None
+        if outcome.error is not ErrorKind.INTERNAL:
+            with self._timed("snapshot"):
+                after = self.subject.snapshot()
         self.coverage.steps += 1
         self.coverage.outcomes[NAMES[type(operation)], expected.kind] += 1
-        if outcome.error is ErrorKind.INTERNAL:
-            self.state = wanted
+        self.state = wanted
+        self._performed = (operation, expected, outcome, after)
+
+    def judge(self) -> Counterexample | None:
+        """Everything that is wrong with the last step; ``None`` if nothing, or nothing ran."""
+        if self._performed is None:
+            return None
+        operation, expected, outcome, after = self._performed
+        self._performed = None
+        if after is None:
             crash = Finding(self.subject.name, CRASH, None, outcome.reason)
-            return self._counterexample(operation, outcome, None, (crash,))
-        with self._timed("snapshot"):
-            after = self.subject.snapshot()
+            return self._counterexample(operation, outcome, None, [crash])
         with self._timed("agreement"):
-            findings = list(self._compare(expected, outcome, wanted, after))
+            findings = list(self._compare(expected, outcome, after))
         with self._timed("invariants"):
-            findings += self._check(operation, expected, outcome, wanted, after)
-        failed = self._counterexample(operation, outcome, after, tuple(findings))
-        self.state, self._seen = wanted, after
-        return failed if findings else None
+            findings += self._check(operation, expected, outcome, after)
+        failed = self._counterexample(operation, outcome, after, findings) if findings else None
+        self._seen = after
+        return failed
 
     def close(self) -> Coverage:
         """End the run; what it covered."""
@@ -116,10 +129,8 @@ class Lockstep:
         except Exception as problem:  # a subject must not raise; if it does, that is the finding
             return error(ErrorKind.INTERNAL, f"{type(problem).__name__}: {problem}")
 
-    def _compare(
-        self, expected: Outcome, outcome: Outcome, wanted: Snapshot, after: Snapshot
-    ) -> Iterator[Finding]:
-        name = self.subject.name
+    def _compare(self, expected: Outcome, outcome: Outcome, after: Snapshot) -> Iterator[Finding]:
+        name, wanted = self.subject.name, self.state
         if outcome != expected:
             told = f"outcome {describe(outcome)}, the specification says {describe(expected)}"
             yield Finding(name, AGREEMENT, None, told)
@@ -128,17 +139,12 @@ class Lockstep:
                 yield Finding(name, AGREEMENT, None, line)
 
     def _check(
-        self,
-        operation: Operation,
-        expected: Outcome,
-        outcome: Outcome,
-        wanted: Snapshot,
-        after: Snapshot,
+        self, operation: Operation, expected: Outcome, outcome: Outcome, after: Snapshot
     ) -> list[Finding]:
         if not self._invariants:
             return []
         model, subject = self.model.name, self.subject.name
-        found = [(model, v) for v in self._checkers[model].step(operation, expected, wanted)]
+        found = [(model, v) for v in self._checkers[model].step(operation, expected, self.state)]
         if subject != model:
             found += [(subject, v) for v in self._checkers[subject].step(operation, outcome, after)]
         return [Finding(who, v.slug, v, v.fault.message) for who, v in found]
@@ -148,7 +154,7 @@ class Lockstep:
         operation: Operation,
         outcome: Outcome,
         after: Snapshot | None,
-        findings: tuple[Finding, ...],
+        findings: list[Finding],
     ) -> Counterexample:
         return Counterexample(
             trace=self.trace(),
@@ -157,7 +163,7 @@ class Lockstep:
             outcome=outcome,
             before=self._seen,
             after=after,
-            findings=findings,
+            findings=tuple(findings),
         )
 
     @contextmanager

@@ -91,13 +91,13 @@ def a_load_back_respects_its_quota(step: Step) -> Iterator[Fault]:
 @step_invariant(
     "S-load-back-4",
     op.LoadBack,
-    formula="refused => receipts, queues and everything on path(target) as before",
+    formula="refused => receipts, queues, FULL data of path(target) and SWA data of its window as before",
     without_it="A refused load must not leave locks or half a path behind.",
     taught_by="U-8 of domain.md 12",
     holds_under=WITH_HOST,
 )
 def a_refused_load_back_leaves_nothing_behind(step: Step) -> Iterator[Fault]:
-    """A refused load-back takes no lock, queues no copy and leaves its path as it was."""
+    """A refused load-back takes no lock, queues no copy and keeps what its lock covered."""
     if not is_refused(step):
         return
     assert isinstance(step.operation, op.LoadBack)
@@ -107,8 +107,8 @@ def a_refused_load_back_leaves_nothing_behind(step: Step) -> Iterator[Fault]:
     o, before, after = step.operation, step.before, step.after
     for b in path_to(before, o.namespace, o.tokens):
         parts = step.fragments[b]
-        if not parts or (after.nodes[parts[-1]].full, after.nodes[parts[-1]].swa) != (
-            before.nodes[b].full,
-            before.nodes[b].swa,
-        ):
+        old = before.nodes[b]
+        new = after.nodes[parts[-1]] if parts else None
+        in_window = old.end > len(o.tokens) - before.config.sliding_window
+        if new is None or new.full != old.full or (in_window and new.swa != old.swa):
             yield Fault(f"{before.name(b)} changed", parts)
