@@ -262,14 +262,22 @@ def decode(s: Situation, choose: Chooser) -> op.Decode | None:
     complete = _complete(s.state)
     if not complete:
         return None
-    count = choose.pick((1, 1, 2, s.state.config.page_size, s.state.config.sliding_window))
+    config = s.state.config
+    beyond = config.sliding_window + 2 * config.page_size
+    count = choose.pick((1, 2, config.page_size, config.sliding_window, beyond))
     return op.Decode(choose.pick(complete), (choose.integer(1, s.alphabet),) * count)
 
 
 def slide_window(s: Situation, choose: Chooser) -> op.SlideWindow | None:
-    if not s.state.config.has_swa or not s.state.requests:
+    """Mostly of a request that has something to give back."""
+    config = s.state.config
+    if not config.has_swa or not s.state.requests:
         return None
-    return op.SlideWindow(choose.pick(s.state.requests).name)
+    kept = config.sliding_window + config.page_size
+    able = [r for r in s.state.requests if r.committed - kept > max(r.swa_evicted, r.protected)]
+    if not able and not choose.chance(15):
+        return None
+    return op.SlideWindow(choose.pick(able or s.state.requests).name)
 
 
 def finish(s: Situation, choose: Chooser) -> op.Finish | None:
@@ -311,8 +319,8 @@ WEIGHTS: dict[str, int] = {
     "start_loading": 3,
     "admit": 3,
     "prefill": 5,
-    "decode": 4,
-    "slide_window": 2,
+    "decode": 6,
+    "slide_window": 4,
     "finish": 3,
     "lock": 1,
     "unlock": 2,

@@ -86,12 +86,10 @@ class _Shrinker:
         return True
 
     def _legal(self, trace: Trace) -> Trace:
-        """Without the operations that are illegal, unless the original was one of them."""
-        if self.best.outcome is not None and self.best.outcome.error is not None:
-            return trace
+        """Without operations that are illegal where they stand; the last may be what is judged."""
         model = ReferenceModel(trace.config)
-        legal = tuple(o for o in trace.operations if model.apply(o).error is None)
-        return replace(trace, operations=legal)
+        legal = tuple(o for o in trace.operations[:-1] if model.apply(o).error is None)
+        return replace(trace, operations=legal + trace.operations[-1:])
 
 
 def cost(trace: Trace) -> tuple[int, int, int, str]:

@@ -33,12 +33,15 @@ def walk(
     steps: int = STEPS,
     limits: Limits = ANY,
     config: CacheConfig | None = None,
+    agreement: bool = True,
     coverage: Coverage | None = None,
     clock: Clock | None = None,
 ) -> Counterexample | None:
     """One run of ``steps`` operations on a configuration drawn from ``seed``."""
     choose = RandomChooser(Random(seed))
-    run = Lockstep(config or draw_config(choose, limits), open_subject, clock=clock)
+    run = Lockstep(
+        config or draw_config(choose, limits), open_subject, agreement=agreement, clock=clock
+    )
     situation = draw_style(choose, run.state)
     try:
         for _ in range(steps):

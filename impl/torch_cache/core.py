@@ -11,7 +11,7 @@ from torch import Tensor
 
 from radixproof.impl.torch_cache.lru import LruList
 from radixproof.impl.torch_cache.memory import Memory
-from radixproof.impl.torch_cache.node import Node, Receipt
+from radixproof.impl.torch_cache.node import Node, Receipt, Value
 from radixproof.impl.torch_cache.transfer import (
     DeferredEngine,
     Queues,
@@ -175,14 +175,16 @@ class Core:
     def _split_locks(self, lower: Node, upper: Node) -> None:
         """Whoever held the node holds both parts; segments that ended here end at the upper."""
         for component in self.config.components:
-            below, above = lower.value(component), upper.value(component)
-            above.lock, above.host_lock = below.lock, below.host_lock
+            self._split_counts(lower.value(component), upper.value(component))
         for receipt in lower.tops:
             if receipt.full_top is lower:
                 receipt.full_top = upper
             if receipt.swa_top is lower:
                 receipt.swa_top = upper
         upper.tops, lower.tops = lower.tops, []
+
+    def _split_counts(self, lower: Value, upper: Value) -> None:
+        upper.lock, upper.host_lock = lower.lock, lower.host_lock
 
     def _split_recency(self, lower: Node, upper: Node) -> None:
         """Device list: upper then lower to the front. Host list: the lower part stays put."""
@@ -195,10 +197,13 @@ class Core:
     def _split_transfers(self, lower: Node, upper: Node) -> None:
         """Copies of the node are copies of both parts (M-2)."""
         if lower.pending is not None:
-            upper.pending = lower.pending
+            self._split_mark(lower, upper)
             self._split_publish_nodes(lower, upper)
         for load in self.queues.pending_loads():
             _insert_before(load.nodes, lower, upper)
+
+    def _split_mark(self, lower: Node, upper: Node) -> None:
+        upper.pending = lower.pending
 
     def _split_publish_nodes(self, lower: Node, upper: Node) -> None:
         """The write's acknowledgement covers the upper part too."""

@@ -22,7 +22,7 @@ class Locks(Recency):
         path = node.upwards()
         window = self._locked_window(node)
         delta = sum(self._count_device(n, FULL, 1) for n in path)
-        for n in window:
+        for n in self._counted_window(window):
             self._count_device(n, SWA, 1)
         self._refresh_leaf_sets(*path)
         receipt = self._receipt(DEVICE, owner, name, node, path, window)
@@ -43,6 +43,10 @@ class Locks(Recency):
     def _locked_window(self, node: Node) -> list[Node]:
         return self._window(node, self.config.sliding_window) if self.has_swa else []
 
+    def _counted_window(self, window: list[Node]) -> list[Node]:
+        """A lock counts on tombstones too: they may be revived while it lives (U-2)."""
+        return window
+
     def _receipt(
         self, tier: str, owner: str, name: str, node: Node, full: list[Node], swa: list[Node]
     ) -> Receipt:
@@ -58,7 +62,7 @@ class Locks(Recency):
         """Undo exactly what was counted, whatever was split or dropped meanwhile."""
         del self.receipts[receipt]
         full = self._segment(receipt.anchor, receipt.full_top)
-        swa = self._segment(receipt.anchor, receipt.swa_top)
+        swa = self._swa_segment(receipt)
         for top in {id(t): t for t in (receipt.full_top, receipt.swa_top) if t}.values():
             top.tops.remove(receipt)
         if receipt.tier == DEVICE:
@@ -72,7 +76,15 @@ class Locks(Recency):
             for n in swa:
                 n.swa.host_lock -= 1
                 self._list_host_only(n)
-        self._refresh_leaf_sets(*full, *swa)
+        self._refresh_released(full + swa)
+
+    def _refresh_released(self, nodes: list[Node]) -> None:
+        """Only now, when all components are released, is eligibility decided (U-3)."""
+        self._refresh_leaf_sets(*nodes)
+
+    def _swa_segment(self, receipt: Receipt) -> list[Node]:
+        """The nodes on which the receipt's SWA lock counts."""
+        return self._segment(receipt.anchor, receipt.swa_top)
 
     def _segment(self, anchor: Node, top: Node | None) -> list[Node]:
         """The nodes from ``anchor`` up to ``top``; none without a top."""

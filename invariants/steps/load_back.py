@@ -91,7 +91,7 @@ def a_load_back_respects_its_quota(step: Step) -> Iterator[Fault]:
 @step_invariant(
     "S-load-back-4",
     op.LoadBack,
-    formula="refused => receipts, queues, FULL data of path(target) and SWA data of its window as before",
+    formula="refused => receipts, queues, FULL data of path(target), SWA data of its window stay",
     without_it="A refused load must not leave locks or half a path behind.",
     taught_by="U-8 of domain.md 12",
     holds_under=WITH_HOST,

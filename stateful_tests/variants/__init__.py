@@ -1,0 +1,27 @@
+"""Known-wrong caches: each breaks one rule of the torch cache, and must be caught.
+
+Nothing in the cache itself knows of them. The numbers are those of domain.md 9.
+"""
+
+from radixproof.stateful_tests.variants import (
+    backup,
+    eviction,
+    insertion,
+    loading,
+    locking,
+    matching,
+    splitting,
+)
+from radixproof.stateful_tests.variants.variant import VARIANTS, Variant
+
+__all__ = [
+    "VARIANTS",
+    "Variant",
+    "backup",
+    "eviction",
+    "insertion",
+    "loading",
+    "locking",
+    "matching",
+    "splitting",
+]

@@ -1,0 +1,105 @@
+"""Wrong ways to back up."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from radixproof.impl.torch_cache.cache import TorchCache
+from radixproof.impl.torch_cache.node import Node, Transfer
+from radixproof.stateful_tests.variants.variant import variant
+
+
+@variant(
+    "M-1",
+    "below an unbacked parent the backup is silently skipped (upstream PR 25065)",
+    "hits-at-the-threshold-are-backed-up",
+)
+class SkipsBelowUnbackedParent(TorchCache):
+    def _write_backup(self, node: Node) -> bool:
+        parent = node.above
+        if not parent.is_root and parent.full.host is None:
+            return False
+        return self._back_up_one(node)
+
+
+@variant(
+    "M-1b",
+    "the child is backed up without its parent",
+    "backup-is-prefix-closed",
+    "host-only-never-follows-device-only",
+)
+class IgnoresParent(TorchCache):
+    def _write_backup(self, node: Node) -> bool:
+        return self._back_up_one(node)
+
+
+@variant("M-1c", "a parent's refused backup is ignored", "backup-is-prefix-closed")
+class IgnoresParentsRefusal(TorchCache):
+    def _write_backup(self, node: Node) -> bool:
+        return [self._back_up_one(n) for n in self._unbacked_chain(node)][-1]
+
+
+@variant(
+    "M-1d",
+    "an ancestor backed up on the way is not locked while its copy runs",
+    "pending-writes-keep-their-source",
+)
+class LocksOnlyTheLastOfTheChain(TorchCache):
+    _last: Node | None = None
+
+    def _write_backup(self, node: Node) -> bool:
+        self._last = node
+        return super()._write_backup(node)
+
+    def _lock_write(self, write: Transfer) -> None:
+        if write.node is self._last:
+            super()._lock_write(write)
+
+
+@variant(
+    "M-3",
+    "nothing is locked while a backup runs",
+    "pending-writes-keep-their-source",
+    "host-slots-hold-their-prefix",
+)
+class DoesNotLockWrites(TorchCache):
+    def _lock_write(self, write: Transfer) -> None:
+        pass
+
+
+@variant(
+    "M-17",
+    "an ack is taken for finished by count, before its copy ran",
+    "observing-acknowledges-finished-heads",
+    "host-slots-hold-their-prefix",
+)
+class AcknowledgesByCount(TorchCache):
+    def _acknowledge(self, stream: str, limit: int | None) -> int:
+        if limit is None:
+            return super()._acknowledge(stream, limit)
+        queue = self.queues.of(stream)
+        heads = [queue.popleft() for _ in range(min(limit, len(queue)))]
+        finished = [t for s in heads for t in s.transfers]
+        for transfer in finished:
+            self._finish_transfer(transfer)
+        return len(finished)
+
+
+@variant(
+    "M-28",
+    "chunked inserts count hits",
+    "an-insert-counts-at-most-one-hit",
+)
+class CountsChunks(TorchCache):
+    def _count_hit(self, node: Node, chunked: bool) -> None:
+        super()._count_hit(node, False)
+
+
+@variant(
+    "M-31",
+    "a refused SWA host allocation keeps the FULL host slots",
+    "host-slots-have-one-owner",
+)
+class LeaksRefusedHostSlots(TorchCache):
+    def _undo_host_full(self, slots: Tensor) -> None:
+        pass

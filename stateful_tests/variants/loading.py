@@ -1,0 +1,56 @@
+"""Wrong load-backs."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from radixproof.impl.torch_cache.cache import TorchCache
+from radixproof.impl.torch_cache.load_back import LoadPlan
+from radixproof.impl.torch_cache.node import Node, Transfer
+from radixproof.stateful_tests.variants.variant import variant
+
+
+@variant(
+    "M-19",
+    "loaded SWA slots are not entered in the map",
+    "map-agrees-with-live-swa-data",
+)
+class DoesNotMapLoads(TorchCache):
+    def _map_loaded(self, node: Node, swa: Tensor) -> None:
+        pass
+
+
+@variant(
+    "M-19b",
+    "loaded slots are handed to the nodes in the reverse order",
+    "pending-loads-keep-both-ends",
+    "device-slots-hold-their-prefix",
+    "values-have-one-slot-per-token",
+)
+class HandsOutLoadsBackwards(TorchCache):
+    def _commit_full(self, load: Transfer, nodes: list[Node], slots: Tensor) -> None:
+        super()._commit_full(load, nodes[::-1], slots)
+        for copy in load.copies:
+            copy.host = copy.host.flip(0)
+
+
+@variant(
+    "M-29",
+    "only the target is loaded, not its evicted ancestors",
+    "device-data-is-prefix-closed",
+    "a-load-back-makes-its-target-usable",
+)
+class LoadsTheTargetOnly(TorchCache):
+    def _plan_load(self, target: Node) -> LoadPlan:
+        plan = super()._plan_load(target)
+        return LoadPlan(plan.full[-1:], [n for n in plan.swa if n is target])
+
+
+@variant(
+    "M-38",
+    "the tokens a load protects are added to its quota instead of being charged (U-15)",
+    "a-load-back-respects-its-quota",
+)
+class AddsToTheQuota(TorchCache):
+    def _quota_allows(self, need: int, mem_quota: int | None, delta: int) -> bool:
+        return mem_quota is None or need <= mem_quota + delta

@@ -1,0 +1,46 @@
+"""Wrong matches."""
+
+from __future__ import annotations
+
+from radixproof.impl.torch_cache.cache import TorchCache
+from radixproof.impl.torch_cache.node import Node
+from radixproof.stateful_tests.variants.variant import variant
+
+_WRONG = (
+    "a-match-finds-the-longest-usable-prefix",
+    "requests-read-their-own-prefix",
+    "an-admitted-request-holds-its-prefix",
+)
+
+
+@variant("M-25", "the SWA validator does not start anew after a gap", *_WRONG)
+class IgnoresGaps(TorchCache):
+    def _swa_run(self, run: float, node: Node, present: bool) -> float:
+        return run + len(node.key) if present else run
+
+
+@variant(
+    "M-25b",
+    "the SWA validator wants a whole window even at the root",
+    *_WRONG,
+    "device-slots-have-one-owner",
+)
+class LosesShortPrefixes(TorchCache):
+    """A request's re-match then misses what it has just inserted: its slots get two owners."""
+
+    def _swa_run_at_root(self) -> float:
+        return 0
+
+
+@variant(
+    "M-27",
+    "a match that diverges inside a node returns the lower part",
+    *_WRONG,
+    "handed-out-slots-are-the-paths",
+)
+class ReturnsTheLowerPart(TorchCache):
+    def _descend(self, namespace: str, key: tuple[int, ...]) -> Node:
+        node = super()._descend(namespace, key)
+        below = list(node.children.values())
+        exact = node.is_root or node.end == len(key) or len(below) != 1
+        return node if exact else below[0]
