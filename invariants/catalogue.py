@@ -19,7 +19,7 @@ from radixproof.model.outcome import Outcome
 STATE = "state"
 STEP = "step"
 ALWAYS = "always"
-WRITE_THROUGH = "write-through (threshold 1 or more) with a host tier"
+WRITE_THROUGH = "under write-through with a host tier"
 WITH_HOST = "with a host tier"
 WITH_SWA = "with sliding-window attention"
 

@@ -37,18 +37,21 @@ Generator = Callable[[Situation, Chooser], op.Operation | None]
 
 
 def draw_style(choose: Chooser, state: Snapshot) -> Situation:
-    """Swarm: each run has its own alphabet, namespaces and mix of operations."""
-    weights = {
-        name: weight if name in _ALWAYS_ON else choose.pick((weight, weight, 3 * weight, 0))
-        for name, weight in WEIGHTS.items()
-    }
+    """Each run has its own alphabet, namespaces and length of keys."""
     return Situation(
         state,
         namespaces=choose.pick((("",), ("", "x"))),
         alphabet=choose.pick((2, 2, 3)),
         longest=choose.pick((8, 5, 12)),
-        weights=weights,
     )
+
+
+def draw_weights(choose: Chooser) -> dict[str, int]:
+    """Swarm: each run has its own mix of operations, and lacks some."""
+    return {
+        name: weight if name in _ALWAYS_ON else choose.pick((weight, weight, 3 * weight, 0))
+        for name, weight in WEIGHTS.items()
+    }
 
 
 def draw_operation(s: Situation, choose: Chooser) -> op.Operation:
@@ -181,8 +184,9 @@ def load_back(s: Situation, choose: Chooser) -> op.LoadBack | None:
         targets = wanting
     if not targets:
         return None
-    node = s.state.nodes[choose.pick(targets)]
-    quota = choose.integer(0, 12) if choose.chance(15) else None
+    target = choose.pick(targets)
+    node = s.state.nodes[target]
+    quota = choose.integer(0, 2 * missing(s.state, target) + 1) if choose.chance(30) else None
     return op.LoadBack(node.tokens, node.namespace, quota)
 
 
@@ -204,6 +208,16 @@ def is_loadable(state: Snapshot, index: int) -> bool:
     if path[0].swa is None:
         return True
     return run > 0 and (not gap or run >= window)
+
+
+def missing(state: Snapshot, index: int) -> int:
+    """FULL tokens of a node's path that are not on the device: what a load has to bring."""
+    tokens = 0
+    while index >= 0:
+        node = state.nodes[index]
+        tokens += len(node.key) if node.evicted else 0
+        index = node.parent
+    return tokens
 
 
 def _swa_host_only(state: Snapshot, index: int) -> bool:

@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from radixproof.impl.torch_cache.subject import open_torch
+from radixproof.model.config import CacheConfig
 from radixproof.model.operations import Operation
+from radixproof.model.reference import ReferenceModel
 from radixproof.model.subject import OpenSubject
 from radixproof.stateful_tests.choose import HypothesisChooser
 from radixproof.stateful_tests.configs import ANY, Limits, draw_config
@@ -37,6 +39,33 @@ class CounterexampleFound(AssertionError):
         lines = [f"{f.who}: {f.slug}: {f.message}" for f in counterexample.findings]
         super().__init__("\n".join(lines))
         self.counterexample = counterexample
+
+
+@st.composite
+def drawn(draw: st.DrawFn, name: str) -> Operation | None:
+    """Arguments for one operation in the machine's present state; ``None``: none are legal."""
+    machine: CacheMachine = draw(st.runner())
+    return GENERATORS[name](machine.at_present(), HypothesisChooser(draw))
+
+
+@st.composite
+def misused(draw: st.DrawFn) -> Operation:
+    """A call that must be refused in the machine's present state."""
+    machine: CacheMachine = draw(st.runner())
+    return draw_illegal(machine.at_present(), HypothesisChooser(draw))
+
+
+@st.composite
+def configurations(draw: st.DrawFn) -> CacheConfig:
+    """One within the machine's limits."""
+    machine: CacheMachine = draw(st.runner())
+    return draw_config(HypothesisChooser(draw), machine.limits)
+
+
+@st.composite
+def styles(draw: st.DrawFn) -> Situation:
+    """The style of one run; its state comes with the first step."""
+    return draw_style(HypothesisChooser(draw), ReferenceModel(CacheConfig()).snapshot())
 
 
 def possible(check: Callable[[Any], bool]) -> Callable[[Any], Any]:
@@ -58,126 +87,123 @@ class CacheMachine(RuleBasedStateMachine):
     run: Lockstep
     situation: Situation
 
-    @initialize(data=st.data())
-    def configure(self, data: Any) -> None:
-        choose = HypothesisChooser(data.draw)
-        config = draw_config(choose, self.limits)
+    @initialize(config=configurations(), style=styles())
+    def configure(self, config: CacheConfig, style: Situation) -> None:
         self.run = Lockstep(config, type(self).open_subject, clock=type(self).clock)
-        self.situation = draw_style(choose, self.run.state)
+        self.situation = style
 
     # Keys
 
-    @rule(data=st.data())
-    def match(self, data: Any) -> None:
-        self.perform("match", data)
+    @rule(operation=drawn("match"))
+    def match(self, operation: Operation | None) -> None:
+        self.perform(operation)
 
-    @rule(data=st.data())
-    def insert(self, data: Any) -> None:
-        self.perform("insert", data)
+    @rule(operation=drawn("insert"))
+    def insert(self, operation: Operation | None) -> None:
+        self.perform(operation)
 
     # Locks
 
-    @rule(data=st.data())
+    @rule(operation=drawn("lock"))
     @possible(lambda state: bool(state.nodes))
-    def lock(self, data: Any) -> None:
-        self.perform("lock", data)
+    def lock(self, operation: Operation | None) -> None:
+        self.perform(operation)
 
-    @rule(data=st.data())
+    @rule(operation=drawn("unlock"))
     @possible(lambda state: any(r.owner == "client" for r in state.receipts))
-    def unlock(self, data: Any) -> None:
-        self.perform("unlock", data)
+    def unlock(self, operation: Operation | None) -> None:
+        self.perform(operation)
 
-    @rule(data=st.data())
+    @rule(operation=drawn("host_lock"))
     @possible(lambda state: any(n.backuped for n in state.nodes))
-    def host_lock(self, data: Any) -> None:
-        self.perform("host_lock", data)
+    def host_lock(self, operation: Operation | None) -> None:
+        self.perform(operation)
 
-    @rule(data=st.data())
+    @rule(operation=drawn("host_unlock"))
     @possible(lambda state: any(r.owner == "client" for r in state.receipts))
-    def host_unlock(self, data: Any) -> None:
-        self.perform("host_unlock", data)
+    def host_unlock(self, operation: Operation | None) -> None:
+        self.perform(operation)
 
     # Memory pressure
 
-    @rule(data=st.data())
+    @rule(operation=drawn("evict"))
     @possible(lambda state: bool(state.nodes))
-    def evict(self, data: Any) -> None:
-        self.perform("evict", data)
+    def evict(self, operation: Operation | None) -> None:
+        self.perform(operation)
 
-    @rule(data=st.data())
+    @rule(operation=drawn("evict_host"))
     @possible(lambda state: any(n.backuped for n in state.nodes))
-    def evict_host(self, data: Any) -> None:
-        self.perform("evict_host", data)
+    def evict_host(self, operation: Operation | None) -> None:
+        self.perform(operation)
 
     # Transfers
 
-    @rule(data=st.data())
+    @rule(operation=drawn("load_back"))
     @possible(lambda state: any(n.backuped for n in state.nodes))
-    def load_back(self, data: Any) -> None:
-        self.perform("load_back", data)
+    def load_back(self, operation: Operation | None) -> None:
+        self.perform(operation)
 
-    @rule(data=st.data())
+    @rule(operation=drawn("start_loading"))
     @possible(lambda state: any(t.stage == "queued" for t in state.loads))
-    def start_loading(self, data: Any) -> None:
-        self.perform("start_loading", data)
+    def start_loading(self, operation: Operation | None) -> None:
+        self.perform(operation)
 
-    @rule(data=st.data())
+    @rule(operation=drawn("execute"))
     @possible(lambda state: any(t.stage == "submitted" for t in state.writes + state.loads))
-    def execute(self, data: Any) -> None:
-        self.perform("execute", data)
+    def execute(self, operation: Operation | None) -> None:
+        self.perform(operation)
 
-    @rule(data=st.data())
+    @rule(operation=drawn("observe"))
     @possible(lambda state: any(t.stage == "executed" for t in state.writes + state.loads))
-    def observe(self, data: Any) -> None:
-        self.perform("observe", data)
+    def observe(self, operation: Operation | None) -> None:
+        self.perform(operation)
 
     # Requests
 
-    @rule(data=st.data())
-    def admit(self, data: Any) -> None:
-        self.perform("admit", data)
+    @rule(operation=drawn("admit"))
+    def admit(self, operation: Operation | None) -> None:
+        self.perform(operation)
 
-    @rule(data=st.data())
+    @rule(operation=drawn("prefill"))
     @possible(lambda state: any(r.committed < r.prompt_len for r in state.requests))
-    def prefill(self, data: Any) -> None:
-        self.perform("prefill", data)
+    def prefill(self, operation: Operation | None) -> None:
+        self.perform(operation)
 
-    @rule(data=st.data())
+    @rule(operation=drawn("decode"))
     @possible(lambda state: any(r.committed >= r.prompt_len for r in state.requests))
-    def decode(self, data: Any) -> None:
-        self.perform("decode", data)
+    def decode(self, operation: Operation | None) -> None:
+        self.perform(operation)
 
-    @rule(data=st.data())
+    @rule(operation=drawn("slide_window"))
     @possible(lambda state: state.config.has_swa and bool(state.requests))
-    def slide_window(self, data: Any) -> None:
-        self.perform("slide_window", data)
+    def slide_window(self, operation: Operation | None) -> None:
+        self.perform(operation)
 
-    @rule(data=st.data())
+    @rule(operation=drawn("finish"))
     @possible(lambda state: any(r.committed >= r.prompt_len for r in state.requests))
-    def finish(self, data: Any) -> None:
-        self.perform("finish", data)
+    def finish(self, operation: Operation | None) -> None:
+        self.perform(operation)
 
-    @rule(data=st.data())
+    @rule(operation=drawn("abort"))
     @possible(lambda state: bool(state.requests))
-    def abort(self, data: Any) -> None:
-        self.perform("abort", data)
+    def abort(self, operation: Operation | None) -> None:
+        self.perform(operation)
 
     # Environment
 
-    @rule(data=st.data())
+    @rule(operation=drawn("reset"))
     @possible(lambda s: s.nodes and not (s.requests or s.receipts or s.writes or s.loads))
-    def reset(self, data: Any) -> None:
-        self.perform("reset", data)
+    def reset(self, operation: Operation | None) -> None:
+        self.perform(operation)
 
-    @rule(data=st.data())
-    def fail_allocation(self, data: Any) -> None:
-        self.perform("fail_allocation", data)
+    @rule(operation=drawn("fail_allocation"))
+    def fail_allocation(self, operation: Operation | None) -> None:
+        self.perform(operation)
 
-    @rule(data=st.data())
-    def misuse(self, data: Any) -> None:
+    @rule(operation=misused())
+    def misuse(self, operation: Operation) -> None:
         """A call that must be refused and change nothing."""
-        self.situation.state = self.run.state
-        self.apply(draw_illegal(self.situation, HypothesisChooser(data.draw)))
+        self.perform(operation)
 
     # The oracles
 
@@ -194,15 +220,15 @@ class CacheMachine(RuleBasedStateMachine):
             type(self).shortest = found
         raise CounterexampleFound(found)
 
-    def perform(self, name: str, data: Any) -> None:
-        """Draw the arguments of one operation, and run it if there is one."""
-        self.situation.state = self.run.state
-        operation = GENERATORS[name](self.situation, HypothesisChooser(data.draw))
+    def perform(self, operation: Operation | None) -> None:
+        """Run an operation, if one was possible."""
         if operation is not None:
-            self.apply(operation)
+            self.run.perform(operation)
 
-    def apply(self, operation: Operation) -> None:
-        self.run.perform(operation)
+    def at_present(self) -> Situation:
+        """What generators look at."""
+        self.situation.state = self.run.state
+        return self.situation
 
     def teardown(self) -> None:
         if hasattr(self, "run"):

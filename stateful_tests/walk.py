@@ -9,7 +9,7 @@ from radixproof.model.operations import Operation
 from radixproof.model.subject import OpenSubject
 from radixproof.stateful_tests.choose import Chooser, RandomChooser
 from radixproof.stateful_tests.configs import ANY, Limits, draw_config
-from radixproof.stateful_tests.enabled import Situation, draw_operation, draw_style
+from radixproof.stateful_tests.enabled import Situation, draw_operation, draw_style, draw_weights
 from radixproof.stateful_tests.illegal import draw_illegal
 from radixproof.stateful_tests.lockstep import Clock, Coverage, Lockstep
 from radixproof.stateful_tests.verdict import Counterexample
@@ -43,6 +43,7 @@ def walk(
         config or draw_config(choose, limits), open_subject, agreement=agreement, clock=clock
     )
     situation = draw_style(choose, run.state)
+    situation.weights = draw_weights(choose)
     try:
         for _ in range(steps):
             situation.state = run.state

@@ -10,6 +10,7 @@ from radixproof.impl.torch_cache.node import Node
 from radixproof.impl.torch_cache.requests import Request
 from radixproof.model.config import SWA
 from radixproof.stateful_tests.variants.variant import variant
+from radixproof.stateful_tests.verdict import CRASH
 
 _OWNERS = "device-slots-have-one-owner"
 
@@ -50,7 +51,13 @@ class AdoptsUnderABackup(TorchCache):
         return node.full.lock == 0 or node.pending is not None
 
 
-@variant("M-9", "an unaligned SWA frontier is accepted", "keys-are-whole-pages", _OWNERS)
+@variant(
+    "M-9",
+    "an unaligned SWA frontier is accepted",
+    "keys-are-whole-pages",
+    _OWNERS,
+    CRASH,
+)
 class AcceptsUnalignedFrontiers(TorchCache):
     def _is_aligned(self, swa_evicted: int) -> bool:
         return True

@@ -1,0 +1,1 @@
+"""What ``radixproof bench`` runs: ratios within one run, never absolute times."""

@@ -1,0 +1,1 @@
+"""The command ``radixproof``: argument parsing, progress and rendering, nothing else."""

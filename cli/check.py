@@ -1,0 +1,97 @@
+"""``radixproof check``: judge a subject."""
+
+from __future__ import annotations
+
+import argparse
+from time import monotonic
+
+from radixproof.cli import as_json
+from radixproof.cli.errors import COUNTEREXAMPLE, HELD
+from radixproof.cli.options import (
+    add_json,
+    add_limits,
+    add_subject,
+    limits_of,
+    natural,
+    seconds,
+    subject_of,
+    writable,
+)
+from radixproof.cli.progress import meter
+from radixproof.cli.report import counterexample_text, keep
+from radixproof.invariants.catalogue import CATALOGUE
+from radixproof.stateful_tests.gate import GateReport, run_gate
+from radixproof.stateful_tests.profiles import PROFILES
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("check", help="judge a subject")
+    parser.add_argument("--profile", default="quick", choices=tuple(PROFILES))
+    parser.add_argument(
+        "--seed", type=natural, metavar="N", help="same seed, same verdict, same trace"
+    )
+    parser.add_argument(
+        "--time", type=seconds, metavar="S", help="run for so long instead of the profile's counts"
+    )
+    add_subject(parser)
+    add_limits(parser)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    open_subject, limits, target = subject_of(args), limits_of(args), writable(args.json)
+    begin = monotonic()
+    with meter(f"check {args.subject}") as progress:
+        report = run_gate(
+            open_subject,
+            PROFILES[args.profile],
+            seed=args.seed,
+            limits=limits,
+            seconds=args.time,
+            progress=progress,
+        )
+    spent = monotonic() - begin
+    as_json.write(target, _result(args, report, spent))
+    found = report.counterexample
+    if found is not None:
+        print(counterexample_text(found, keep(found), args.subject))
+        print(f"found by the {report.found_by}, seed {report.seed}, in {spent:.1f} s")
+        return COUNTEREXAMPLE
+    print(held_text(report, spent))
+    return HELD
+
+
+def held_text(report: GateReport, spent: float) -> str:
+    """What was covered, and what was not."""
+    c = report.coverage
+    lines = [
+        f"held: {c.configurations} configurations, {c.steps} steps, {len(CATALOGUE)} invariants,"
+        f" {c.evaluations} invariant evaluations",
+        f"seed {report.seed}, {spent:.1f} s, {c.steps / max(spent, 1e-9):.0f} checked steps/s",
+        "",
+        f"{'operation':<18}{'ok':>8}{'refused':>9}{'illegal':>9}",
+    ]
+    for name in sorted({o for o, _ in c.outcomes}):
+        ok, refused = c.outcomes[name, "ok"], c.outcomes[name, "refused"]
+        illegal = sum(n for (o, _), n in c.outcomes.items() if o == name) - ok - refused
+        lines.append(f"{name:<18}{ok:>8}{refused:>9}{illegal:>9}")
+    if report.never:
+        lines.append(f"never performed: {', '.join(report.never)}")
+    return "\n".join(lines)
+
+
+def _result(args: argparse.Namespace, report: GateReport, spent: float) -> dict[str, object]:
+    return {
+        "command": "check",
+        "subject": args.subject,
+        "profile": args.profile,
+        "seed": report.seed,
+        "rounds": report.rounds,
+        "verdict": as_json.verdict(report.counterexample),
+        "found_by": report.found_by,
+        "counterexample": as_json.counterexample_json(report.counterexample),
+        "coverage": as_json.coverage_json(report.coverage),
+        "never_performed": report.never,
+        "timing": {"seconds": spent, "steps_per_second": report.coverage.steps / spent},
+    }

@@ -1,0 +1,108 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from functools import partial
+from pathlib import Path
+
+from radixproof.cli.errors import UsageError
+from radixproof.impl.torch_cache.subject import open_torch
+from radixproof.model.config import COMPONENTS, FULL, WRITE_POLICIES
+from radixproof.model.reference import ReferenceModel
+from radixproof.model.subject import OpenSubject
+from radixproof.stateful_tests.configs import Limits
+from radixproof.stateful_tests.variants import VARIANTS
+
+SUBJECTS = "torch, model, or a known-wrong variant such as M-1"
+
+
+def add_subject(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--subject", default="torch", metavar="NAME", help=SUBJECTS)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+
+
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--components", metavar="LIST", help="full or full,swa")
+    parser.add_argument("--policy", choices=tuple(WRITE_POLICIES), help="write policy")
+    parser.add_argument("--page-size", type=positive, metavar="N", help="tokens in a page")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", metavar="FILE", help="write the result for machines")
+
+
+def positive(text: str) -> int:
+    """An integer of at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no integer") from None
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
+
+
+def natural(text: str) -> int:
+    """An integer of at least 0."""
+    return positive(text) if text.strip() != "0" else 0
+
+
+def seconds(text: str) -> float:
+    """A positive number of seconds."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds") from None
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a positive number, not {text}")
+    return value
+
+
+def subject_of(args: argparse.Namespace) -> OpenSubject:
+    """The cache to be judged. Raises ``UsageError`` for one that is not there."""
+    name: str = args.subject
+    if name == "torch":
+        if args.device == "cuda":
+            require_cuda()
+        return partial(open_torch, device=args.device)
+    if args.device != "cpu":
+        raise UsageError(f"--device {args.device} goes with --subject torch only")
+    if name == "model":
+        return ReferenceModel
+    if name in VARIANTS:
+        return VARIANTS[name].open
+    if name.startswith("sglang"):
+        raise UsageError("SGLang is not a subject of this version yet; use --subject torch")
+    raise UsageError(f"no subject {name!r}; there are {SUBJECTS}")
+
+
+def require_cuda() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UsageError("no CUDA device is available; use --device cpu")
+
+
+def limits_of(args: argparse.Namespace) -> Limits:
+    """What the user fixed. Raises ``UsageError`` for components that do not exist."""
+    components = None
+    if args.components is not None:
+        components = tuple(args.components.split(","))
+        if components not in ((FULL,), COMPONENTS):
+            raise UsageError(f"--components must be full or full,swa, not {args.components!r}")
+    return Limits(components, args.policy, args.page_size)
+
+
+def writable(path: str | None) -> Path | None:
+    """Where the JSON goes; checked before the work, not after it."""
+    if path is None:
+        return None
+    target = Path(path)
+    folder = target.parent
+    if target.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(f"cannot write {path}: no such folder, or not writable")
+    if target.exists() and not os.access(target, os.W_OK):
+        raise UsageError(f"cannot write {path}: not writable")
+    return target

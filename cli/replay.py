@@ -1,0 +1,50 @@
+"""``radixproof replay``: run a trace on a subject, exactly as written."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from radixproof.cli import as_json
+from radixproof.cli.errors import COUNTEREXAMPLE, HELD
+from radixproof.cli.options import add_json, add_subject, subject_of, writable
+from radixproof.cli.report import counterexample_text
+from radixproof.stateful_tests.corpus import load
+from radixproof.stateful_tests.lockstep import Coverage
+from radixproof.stateful_tests.replay import replay
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("replay", help="run a trace on a subject, exactly")
+    parser.add_argument("trace", metavar="TRACE", help="a trace file (JSON)")
+    parser.add_argument(
+        "--allow-illegal",
+        action="store_true",
+        help="illegal operations are part of the trace and must be refused",
+    )
+    add_subject(parser)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    open_subject, target = subject_of(args), writable(args.json)
+    trace = load(Path(args.trace))
+    coverage = Coverage()
+    found = replay(trace, open_subject, allow_illegal=args.allow_illegal, coverage=coverage)
+    as_json.write(
+        target,
+        {
+            "command": "replay",
+            "subject": args.subject,
+            "verdict": as_json.verdict(found),
+            "counterexample": as_json.counterexample_json(found),
+            "coverage": as_json.coverage_json(coverage),
+            "timing": {},
+        },
+    )
+    if found is not None:
+        print(counterexample_text(found, None, args.subject))
+        return COUNTEREXAMPLE
+    print(f"held: {coverage.steps} steps, {coverage.evaluations} invariant evaluations")
+    return HELD
