@@ -31,13 +31,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser("workload", help="run a production trace (Mooncake JSONL)")
     parser.add_argument("file", metavar="FILE", help="JSONL, plain or gzip")
     parser.add_argument("--requests", type=positive, default=1000, metavar="N", help="the first N")
-    parser.add_argument("--block-tokens", type=positive, default=4, metavar="N")
+    parser.add_argument("--block-tokens", type=positive, default=1, metavar="N")
     parser.add_argument("--device-slots", type=positive, default=1024, metavar="N")
-    parser.add_argument("--host-slots", type=positive, default=2048, metavar="N")
-    parser.add_argument("--window", type=positive, default=32, metavar="N", help="SWA window")
+    parser.add_argument("--host-slots", type=positive, default=8192, metavar="N")
+    parser.add_argument("--window", type=positive, default=8, metavar="N", help="SWA window")
     parser.add_argument("--running", type=positive, default=4, metavar="N", help="at a time")
     parser.add_argument(
-        "--sample", type=positive, default=50, metavar="N", help="steps between two full looks"
+        "--sample", type=positive, default=100, metavar="N", help="steps between two full looks"
     )
     add_subject(parser)
     add_limits(parser)
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
 def config_of(args: argparse.Namespace) -> CacheConfig:
     """Pools of the given sizes, rounded up to whole pages."""
     limits = limits_of(args)
-    size = limits.page_size or 4
+    size = limits.page_size or 1
     device, host = (-(-n // size) * size for n in (args.device_slots, args.host_slots))
     components = limits.components or COMPONENTS
     return CacheConfig(
