@@ -5,8 +5,8 @@ All violated invariants are reported, not the first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from radixproof.invariants import families as _families  # noqa: F401  (fills the catalogue)
 from radixproof.invariants.catalogue import CATALOGUE, STATE, Invariant, Step
@@ -16,6 +16,8 @@ from radixproof.model.operations import Operation
 from radixproof.model.outcome import Outcome
 from radixproof.model.snapshot import Node, Snapshot, Transfer
 
+T = TypeVar("T")
+TOO_BROKEN = "the state is too broken to be checked"
 STATE_INVARIANTS = tuple(i for i in CATALOGUE.values() if i.kind == STATE)
 STEP_INVARIANTS: dict[type[Operation], tuple[Invariant, ...]] = {}
 for _invariant in CATALOGUE.values():
@@ -26,7 +28,7 @@ for _invariant in CATALOGUE.values():
 def check_state(snapshot: Snapshot) -> list[Violation]:
     """Every state invariant on one state."""
     view = View(snapshot)
-    return [v for i in STATE_INVARIANTS if i.state_check for v in _bind(i, i.state_check(view))]
+    return [v for i in STATE_INVARIANTS if i.state_check for v in _run(i, i.state_check, view)]
 
 
 def check_step(
@@ -38,11 +40,17 @@ def check_step(
 
 def _check_step(step: Step) -> list[Violation]:
     rules = STEP_INVARIANTS.get(type(step.operation), ())
-    return [v for i in rules if i.step_check for v in _bind(i, i.step_check(step))]
+    return [v for i in rules if i.step_check for v in _run(i, i.step_check, step)]
 
 
-def _bind(invariant: Invariant, faults: Iterable[Fault]) -> list[Violation]:
-    return [Violation(invariant.slug, invariant.number, fault) for fault in faults]
+def _run(invariant: Invariant, check: Callable[[T], Iterable[Fault]], of: T) -> list[Violation]:
+    """What one check says. One that cannot even be evaluated is broken, too."""
+    slug, number = invariant.slug, invariant.number
+    try:
+        return [Violation(slug, number, fault) for fault in check(of)]
+    except (IndexError, KeyError, TypeError, ValueError) as problem:
+        told = f"{TOO_BROKEN} ({type(problem).__name__}: {problem})"
+        return [Violation(slug, number, Fault(told))]
 
 
 class IncrementalChecker:
@@ -83,36 +91,16 @@ class IncrementalChecker:
             slug = invariant.slug
             if changed is None or self._reads[slug] & changed:
                 view.reading = set()
-                self._faults[slug] = _bind(invariant, check(view))
+                self._faults[slug] = _run(invariant, check, view)
                 self._reads[slug] = frozenset(view.reading)
                 self.computed += 1
         self.evaluations += len(STATE_INVARIANTS)
         return [v for violations in self._faults.values() for v in violations]
 
 
-FIELDS = (
-    "nodes",
-    "device_leaves",
-    "host_leaves",
-    "access_order",
-    "creation_rank",
-    "lru",
-    "host_lru",
-    "evictable",
-    "protected",
-    "pools",
-    "full_to_swa",
-    "writes",
-    "loads",
-    "receipts",
-    "requests",
-    "armed_failures",
-)
-
-
 def changed_fields(before: Snapshot, after: Snapshot) -> set[str]:
     """Names of the fields that differ, ids and pending marks included."""
-    return {name for name in FIELDS if not _same(getattr(before, name), getattr(after, name))}
+    return {name for name in View.FIELDS if not _same(getattr(before, name), getattr(after, name))}
 
 
 def _same(left: Any, right: Any) -> bool:

@@ -8,6 +8,7 @@ and on nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 from radixproof.model.config import CacheConfig
@@ -16,6 +17,9 @@ from radixproof.model.snapshot import ROOT, Node, Pool, Receipt, Request, Snapsh
 
 class View:
     """Read access to one snapshot. Checks read nothing else."""
+
+    FIELDS = tuple(f.name for f in fields(Snapshot) if f.name != "config")
+    """Names of the fields that are tracked; the configuration never changes."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot

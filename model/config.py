@@ -53,7 +53,7 @@ class CacheConfig:
                 raise ConfigError(f"{name} must be an integer >= {least}, not {value!r}")
         if self.components not in ((FULL,), (FULL, SWA)):
             raise ConfigError(f"components must be full or full,swa, not {self.components!r}")
-        if self.write_policy not in WRITE_POLICIES:
+        if not isinstance(self.write_policy, str) or self.write_policy not in WRITE_POLICIES:
             known = ", ".join(WRITE_POLICIES)
             raise ConfigError(f"write_policy must be one of {known}, not {self.write_policy!r}")
         if not isinstance(self.materialize_out_of_window_leaf, bool):

@@ -48,18 +48,20 @@ def run_gate(
     *,
     seed: int | None = None,
     limits: Limits = ANY,
+    kept: bool = True,
     seconds: float | None = None,
     progress: Progress | None = None,
 ) -> GateReport:
     """Judge a subject; the first counterexample, shrunk, ends the run.
 
-    With a seed the run is a function of it, and Hypothesis's example database is left alone.
-    ``seconds`` replaces the profile's number of rounds: how many fit depends on the machine.
+    ``kept``: begin with the counterexamples of the corpus. With a seed the run is a function of
+    it, and Hypothesis's example database is left alone. ``seconds`` replaces the profile's number
+    of rounds: how many fit depends on the machine.
     """
     used = random.SystemRandom().randrange(1 << 32) if seed is None else seed
     gate = _Gate(open_subject, profile, used, limits, database=seed is None)
     begin = monotonic()
-    found, by = gate.replay_corpus()
+    found, by = gate.replay_corpus() if kept else (None, "")
     rounds = 0
     while found is None:
         spent = monotonic() - begin

@@ -29,8 +29,12 @@ PROFILES = {
 }
 
 
-def machine_settings(profile: Profile, *, database: bool) -> settings:
-    """Hypothesis settings of one batch. No deadline: a verdict does not depend on speed."""
+def machine_settings(profile: Profile, *, database: bool, shrink: bool = False) -> settings:
+    """Hypothesis settings of one batch. No deadline: a verdict does not depend on speed.
+
+    The gate leaves shrinking to ``shrink.py``, which needs a fraction of the executions.
+    """
+    phases = (Phase.reuse, Phase.generate, Phase.shrink)
     base = settings(
         max_examples=profile.examples,
         stateful_step_count=profile.example_steps,
@@ -38,7 +42,7 @@ def machine_settings(profile: Profile, *, database: bool) -> settings:
         derandomize=False,
         print_blob=False,
         report_multiple_bugs=False,
-        phases=(Phase.reuse, Phase.generate, Phase.shrink),
+        phases=phases if shrink else phases[:-1],
         suppress_health_check=list(HealthCheck),
     )
     return base if database else settings(base, database=None)

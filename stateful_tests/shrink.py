@@ -101,10 +101,8 @@ def cost(trace: Trace) -> tuple[int, int, int, str]:
             if isinstance(value, tuple):
                 tokens += len(value)
                 numbers += sum(value)
-            elif isinstance(value, int):
-                numbers += abs(value)
-            elif value is None or isinstance(value, str):
-                numbers += value != f.default
+            elif value != f.default:
+                numbers += 1 + (abs(value) if isinstance(value, int) else 0)
     return (
         len(trace.operations),
         tokens + numbers,
@@ -142,14 +140,15 @@ def _simpler(operation: Operation, page_size: int) -> Iterator[Operation]:
             for cut in dict.fromkeys((len(value) // 2, len(value) - page_size, len(value) - 1)):
                 if 0 < cut < len(value):
                     yield _with(operation, f.name, value[:cut])
-        elif isinstance(value, bool) and value != f.default:
-            yield _with(operation, f.name, f.default)
+        elif isinstance(value, bool):
+            if value != f.default:
+                yield _with(operation, f.name, f.default)
+        elif value is not None and f.default is None:
+            yield _with(operation, f.name, None)
         elif isinstance(value, int):
             for smaller in dict.fromkeys((0, value // 2, value - page_size, value - 1)):
                 if 0 <= smaller < value:
                     yield _with(operation, f.name, smaller)
-        elif value is not None and f.default is None:
-            yield _with(operation, f.name, None)
         elif f.name == "namespace" and value:
             yield _with(operation, f.name, "")
 

@@ -58,9 +58,8 @@ def a_lock_covers_path_and_window(step: Step) -> Iterator[Fault]:
         if view.config.has_swa:
             end = view.nodes[anchor].end
             begin = max(0, end - view.config.sliding_window)
-            swa = next(
-                view.nodes[i].start for i in view.path(anchor) if view.nodes[i].start <= begin
-            )
+            starts = (view.nodes[i].start for i in view.path(anchor))
+            swa = next((start for start in starts if start <= begin), None)
     wanted = Counter([*view.receipts, Receipt(tier, "client", o.holder, anchor, full, swa)])
     if Counter(step.after.receipts) != wanted:
         yield Fault(f"the new receipt is not {tier} from FULL {full} and SWA {swa}", (anchor,))

@@ -7,6 +7,7 @@ from radixproof.impl.torch_cache.eviction import Freed
 from radixproof.impl.torch_cache.node import Node
 from radixproof.model.config import FULL, SWA
 from radixproof.stateful_tests.variants.variant import variant
+from radixproof.stateful_tests.verdict import CRASH
 
 
 @variant(
@@ -14,6 +15,7 @@ from radixproof.stateful_tests.variants.variant import variant
     "demotion leaves SWA data on the device",
     "swa-data-needs-full-data",
     "device-slots-have-one-owner",
+    CRASH,
 )
 class DoesNotCascade(TorchCache):
     def _cascade(self, leaf: Node, freed: Freed) -> None:

@@ -21,7 +21,7 @@ class FreesTheBorrowedPrefix(TorchCache):
         self.memory.free_composite(slots[:consumed])
 
 
-@variant("M-4b", "duplicates are freed to the end, those just adopted included", _OWNERS)
+@variant("M-4b", "duplicates are freed to the end, those just adopted included", _OWNERS, CRASH)
 class FreesWhatItAdopted(TorchCache):
     def _free_duplicates(self, slots: Tensor, done: int, consumed: int, new: Incoming) -> None:
         self.memory.free_composite(slots[max(0, new.protected - done) :])

@@ -1,0 +1,17 @@
+"""The benchmark measures what it says; how fast is for the benchmark, not for a test."""
+
+from __future__ import annotations
+
+import pytest
+
+from radixproof.benchmarks import harness
+
+
+def test_a_short_run_has_all_its_fields() -> None:
+    result = harness.run(seed=1, rounds=1)
+    assert result["ratio"] > 0
+    assert set(result["shares"]) == {*harness.PARTS, "hypothesis"}
+    assert sum(result["shares"].values()) == pytest.approx(1)
+    assert all(share > 0 for share in result["shares"].values())
+    assert result["steps"]["checked"] > 0
+    assert result["steps"]["bare"] > 0

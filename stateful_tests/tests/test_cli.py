@@ -1,0 +1,173 @@
+"""The command: exit status, one-line errors, deterministic JSON."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from radixproof.cli.main import main
+from radixproof.model import operations as op
+from radixproof.model.config import CacheConfig
+from radixproof.model.trace import Trace, dumps
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def write_trace(*operations: op.Operation) -> str:
+    path = Path("trace.json")
+    path.write_text(dumps(Trace(CacheConfig(), operations)), encoding="utf-8")
+    return str(path)
+
+
+def one_line(text: str) -> bool:
+    return text.count("\n") == 1 and "Traceback" not in text
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["steal"],
+        ["check", "--profile", "huge"],
+        ["check", "--seed", "x"],
+        ["check", "--time", "0"],
+        ["check", "--time", "nan"],
+        ["check", "--page-size", "0"],
+        ["check", "--components", "mamba"],
+        ["check", "--subject", "redis"],
+        ["check", "--subject", "sglang==9.9.9"],
+        ["check", "--subject", "model", "--device", "cuda"],
+        ["check", "--json", "no/such/folder/x.json"],
+        ["replay"],
+        ["replay", "absent.json"],
+        ["replay", "."],
+        ["reproduce", "1"],
+        ["spec", "no-such-thing"],
+        ["spec", "I-41"],
+        ["variants", "M-99"],
+        ["workload", "absent.jsonl"],
+        ["workload", "."],
+        ["bench", "everything"],
+    ],
+)
+def test_wrong_use_is_one_line_and_status_2(
+    argv: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(argv) == 2
+    out, err = capsys.readouterr()
+    assert one_line(err), err
+    assert out == ""
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 9}', "\x00\xff"])
+def test_a_broken_trace_is_one_line(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("broken.json").write_bytes(text.encode("latin-1"))
+    assert main(["replay", "broken.json"]) == 2
+    err = capsys.readouterr().err
+    assert one_line(err)
+    assert "broken.json" in err
+
+
+def test_replay_holds_or_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    trace = write_trace(op.Insert((1, 2, 3), swa_evicted=1))
+    assert main(["replay", trace]) == 0
+    assert "held: 1 steps" in capsys.readouterr().out
+    assert main(["replay", trace, "--subject", "M-1", "--json", "r.json"]) == 1
+    out = capsys.readouterr().out
+    assert "hits-at-the-threshold-are-backed-up (I-38)" in out
+    assert "<-- here" in out
+    result = json.loads(Path("r.json").read_text(encoding="utf-8"))
+    assert result["verdict"] == "counterexample"
+    assert result["counterexample"]["step"] == 1
+
+
+def test_an_illegal_order_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    trace = write_trace(op.Match((1,)), op.Finish("r"))
+    assert main(["replay", trace]) == 2
+    err = capsys.readouterr().err
+    assert one_line(err)
+    assert "operation 2 (finish) is illegal here: E_PROTO" in err
+    assert main(["replay", trace, "--allow-illegal"]) == 0
+
+
+def test_reproduce_finds_the_seed_bug_and_its_fix_holds(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["reproduce", "25065", "--json", "a.json"]) == 1
+    out = capsys.readouterr().out
+    assert "hits-at-the-threshold-are-backed-up" in out
+    result = json.loads(Path("a.json").read_text(encoding="utf-8"))
+    assert len(result["counterexample"]["trace"]["operations"]) <= 5
+    assert main(["reproduce", "25065", "--fixed"]) == 0
+    (saved,) = Path(".radixproof").glob("*.json")
+    assert main(["replay", str(saved), "--subject", "M-1"]) == 1
+    assert main(["replay", str(saved)]) == 0
+
+
+def test_check_reports_what_it_covered(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--time", "1", "--seed", "4"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("held: ")
+    for word in ("configurations", "steps", "invariant evaluations", "insert", "seed 4"):
+        assert word in out
+    assert main(["check", "--subject", "M-8", "--seed", "4"]) == 1
+    out = capsys.readouterr().out
+    assert "COUNTEREXAMPLE" in out
+    assert "radixproof replay" in out
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["reproduce", "25065", "--seed", "3"],
+        ["reproduce", "25065", "--fixed"],
+        ["variants", "M-2", "M-8", "--seeds", "2"],
+        ["check", "--subject", "M-15", "--seed", "6"],
+    ],
+    ids=lambda argv: " ".join(argv),
+)
+def test_the_same_seed_gives_the_same_json(argv: list[str]) -> None:
+    results: list[dict[str, Any]] = []
+    for name in ("a.json", "b.json"):
+        main([*argv, "--json", name])
+        result = json.loads(Path(name).read_text(encoding="utf-8"))
+        result.pop("timing")
+        results.append(result)
+    assert results[0] == results[1]
+
+
+def test_spec_lists_and_describes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["spec"]) == 0
+    listed = capsys.readouterr().out
+    assert "backup-is-prefix-closed" in listed
+    for name in ("backup-is-prefix-closed", "I-1", "A4"):
+        assert main(["spec", name]) == 0
+        assert "invariants/backup.py" in capsys.readouterr().out
+    assert main(["spec", "backup-is-prefix"]) == 2
+    assert "did you mean backup-is-prefix-closed" in capsys.readouterr().err
+
+
+def test_variants_prints_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["variants", "M-2", "--seeds", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "pending-marks-are-exact" in out
+    assert "all 1 variants caught" in out
+
+
+def test_the_command_is_installed() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "radixproof.cli.main", "--version"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0
+    assert run.stdout.startswith("radixproof ")

@@ -1,0 +1,130 @@
+"""No invariant is vacuous, none raises on a broken state, and none cries wolf."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from radixproof.invariants.catalogue import CATALOGUE, STATE, STEP
+from radixproof.invariants.checker import (
+    STATE_INVARIANTS,
+    STEP_INVARIANTS,
+    TOO_BROKEN,
+    IncrementalChecker,
+    check_state,
+    check_step,
+)
+from radixproof.invariants.view import View
+from radixproof.invariants.violation import Violation
+from radixproof.model.operations import OPERATIONS, Reset
+from radixproof.model.outcome import ok
+from radixproof.model.snapshot import Snapshot
+from radixproof.stateful_tests.choose import RandomChooser
+from radixproof.stateful_tests.tests.corruptions import CORRUPTIONS, lie
+from radixproof.stateful_tests.tests.runs import Observed, observed_steps
+
+RUNS = range(120)
+
+
+@pytest.fixture(scope="module")
+def steps() -> list[Observed]:
+    return [step for seed in RUNS for step in observed_steps(seed, 40)]
+
+
+def slugs(violations: list[Violation]) -> set[str]:
+    """Of checks that came to an answer."""
+    return {v.slug for v in violations if TOO_BROKEN not in v.fault.message}
+
+
+def test_the_specification_keeps_every_invariant(steps: list[Observed]) -> None:
+    for before, operation, outcome, after in steps:
+        assert check_state(after) == []
+        assert check_step(before, operation, outcome, after) == []
+
+
+def test_every_state_invariant_notices_a_corruption(steps: list[Observed]) -> None:
+    """And a corrupted state never makes a check raise."""
+    choose = RandomChooser(Random(1))
+    noticed: set[str] = set()
+    for _, _, _, after in steps:
+        for _ in range(6):
+            corruption = CORRUPTIONS[choose.pick(tuple(CORRUPTIONS))]
+            noticed |= slugs(check_state(corruption(after, choose)))
+    missing = {i.slug for i in CATALOGUE.values() if i.kind == STATE} - noticed
+    assert missing == set()
+
+
+def test_every_step_invariant_notices_a_corruption(steps: list[Observed]) -> None:
+    """One end of a legal step is corrupted, or its outcome."""
+    choose = RandomChooser(Random(2))
+    noticed: set[str] = set()
+    for before, operation, outcome, after in steps:
+        for _ in range(8):
+            corruption = CORRUPTIONS[choose.pick(tuple(CORRUPTIONS))]
+            wrong = corruption(after, choose)
+            noticed |= slugs(check_step(before, operation, outcome, wrong))
+            wrong = corruption(before, choose)
+            noticed |= slugs(check_step(wrong, operation, outcome, after))
+        told = lie(outcome, choose)
+        noticed |= slugs(check_step(before, operation, told, after))
+    before, after = _a_busy_state_and_an_empty_one(steps)
+    noticed |= slugs(check_step(before, Reset(), ok(), after))
+    missing = {i.slug for i in CATALOGUE.values() if i.kind == STEP} - noticed
+    assert missing == set()
+
+
+def _a_busy_state_and_an_empty_one(steps: list[Observed]) -> tuple[Snapshot, Snapshot]:
+    busy = next(before for before, *_ in steps if before.receipts)
+    empty = next(before for before, *_ in steps if not before.nodes)
+    return busy, empty
+
+
+def test_incremental_checks_equal_full_checks(steps: list[Observed]) -> None:
+    """Along legal and corrupted sequences of states alike."""
+    choose = RandomChooser(Random(3))
+    for seed in RUNS:
+        run = list(observed_steps(seed, 25))
+        checker = IncrementalChecker(run[0][0])
+        previous = run[0][0]
+        for _, operation, outcome, after in run:
+            state = after
+            if choose.chance(30):
+                state = CORRUPTIONS[choose.pick(tuple(CORRUPTIONS))](after, choose)
+            found = checker.step(operation, outcome, state)
+            wanted = check_state(state) + check_step(previous, operation, outcome, state)
+            assert sorted(map(str, found)) == sorted(map(str, wanted))
+            previous = state
+        assert checker.computed <= checker.evaluations
+
+
+def test_checks_read_only_what_they_say_they_read(steps: list[Observed]) -> None:
+    """A field that a check did not read cannot change its verdict."""
+    choose = RandomChooser(Random(4))
+    for _, _, _, after in steps[::7]:
+        corrupted = CORRUPTIONS[choose.pick(tuple(CORRUPTIONS))](after, choose)
+        changed = {name for name in View.FIELDS if getattr(after, name) != getattr(corrupted, name)}
+        for invariant in STATE_INVARIANTS:
+            assert invariant.state_check is not None
+            view = View(after)
+            wanted = list(invariant.state_check(view))
+            if not view.reading & changed and changed:
+                assert list(invariant.state_check(View(corrupted))) == wanted
+
+
+def test_every_operation_has_step_invariants() -> None:
+    for cls in OPERATIONS.values():
+        own = [i for i in STEP_INVARIANTS[cls] if len(i.operations) <= 4]
+        assert own, f"nothing is said about {cls.__name__} in particular"
+
+
+def test_the_catalogue_is_complete_and_well_formed() -> None:
+    numbers = {i.number for i in CATALOGUE.values() if i.number.startswith("I-")}
+    assert len(numbers) >= 35
+    for slug, invariant in CATALOGUE.items():
+        assert slug == slug.lower()
+        assert slug.replace("-", "").isalnum()
+        for text in (invariant.sentence, invariant.formula, invariant.without_it):
+            assert text.strip()
+        assert invariant.sentence.endswith(".")
+        assert invariant.taught_by
