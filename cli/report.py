@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from radixproof.cli.tree import before_and_after
+from radixproof.cli.tree import before_and_after, side
 from radixproof.invariants.catalogue import CATALOGUE
 from radixproof.model.config import CacheConfig
 from radixproof.model.operations import Operation
@@ -36,8 +36,7 @@ def counterexample_text(found: Counterexample, path: Path | None, subject: str) 
         invariant = CATALOGUE.get(slug)
         number = f" ({invariant.number})" if invariant else ""
         lines.append(f"{slug}{number}: {invariant.sentence if invariant else _ORACLES[slug]}")
-        for finding in [f for f in found.findings if f.slug == slug]:
-            lines.append(f"    {finding.who}: {shorten(finding.message)}")
+        lines += [f"    {line}" for line in complaints(found, slug)]
     lines += ["", f"configuration: {config_text(found.trace.config)}", ""]
     for place, operation in enumerate(found.trace.operations, start=1):
         last = place == len(found.trace.operations)
@@ -45,10 +44,22 @@ def counterexample_text(found: Counterexample, path: Path | None, subject: str) 
         lines.append(f"{place:4}. {operation_text(operation)}{outcome}")
     faults = {i for f in found.findings if f.violation is not None for i in f.violation.fault.nodes}
     lines += ["", *before_and_after(found.before, found.after, faults)]
+    if AGREEMENT in found.slugs and found.wanted is not None:
+        lines += ["the specification has:", *side(found.wanted, found.after, "+", set())]
     if path is not None:
         again = f"radixproof replay {shlex.quote(str(path))} --subject {shlex.quote(subject)}"
         lines += ["", f"saved: {path}", f"again: {again} --allow-illegal"]
     return "\n".join(lines)
+
+
+def complaints(found: Counterexample, slug: str) -> list[str]:
+    """What one oracle says, a line per place; of states that differ, the names of the parts."""
+    findings = [f for f in found.findings if f.slug == slug]
+    if slug != AGREEMENT:
+        return [f"{f.who}: {shorten(f.message)}" for f in findings]
+    outcomes = [f"{f.who}: {f.message}" for f in findings if f.message.startswith("outcome ")]
+    parts = [f.message.split(":")[0] for f in findings if not f.message.startswith("outcome ")]
+    return outcomes + ([f"{findings[0].who}: differs in {', '.join(parts)}"] if parts else [])
 
 
 def operation_text(operation: Operation) -> str:

@@ -166,6 +166,7 @@ class Lockstep:
             before=self._seen,
             after=after,
             findings=tuple(findings),
+            wanted=self.state,
         )
 
     @contextmanager

@@ -39,6 +39,8 @@ class Counterexample:
     """Of the subject at fault."""
     after: Snapshot | None
     findings: tuple[Finding, ...]
+    wanted: Snapshot | None = None
+    """The specification's state after the step, where there is one to compare with."""
 
     @property
     def slugs(self) -> tuple[str, ...]:
