@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
@@ -112,24 +113,10 @@ def state_invariant(
     upstream_name: str | None = None,
 ) -> Callable[[StateCheck], StateCheck]:
     """Declare a predicate on states."""
+    told = _Told(number, formula, without_it, taught_by, holds_under, upstream_name)
 
     def declare(check: StateCheck) -> StateCheck:
-        _add(
-            Invariant(
-                slug=_slug(check),
-                number=number,
-                kind=STATE,
-                sentence=_sentence(check),
-                formula=formula,
-                without_it=without_it,
-                taught_by=taught_by,
-                holds_under=holds_under,
-                upstream_name=upstream_name,
-                family=_family(check),
-                operations=(),
-                state_check=check,
-            )
-        )
+        _add(check, told, STATE, (), state_check=check)
         return check
 
     return declare
@@ -145,42 +132,46 @@ def step_invariant(
     upstream_name: str | None = None,
 ) -> Callable[[StepCheck], StepCheck]:
     """Declare a predicate on the steps of ``operations``."""
+    told = _Told(number, formula, without_it, taught_by, holds_under, upstream_name)
 
     def declare(check: StepCheck) -> StepCheck:
-        _add(
-            Invariant(
-                slug=_slug(check),
-                number=number,
-                kind=STEP,
-                sentence=_sentence(check),
-                formula=formula,
-                without_it=without_it,
-                taught_by=taught_by,
-                holds_under=holds_under,
-                upstream_name=upstream_name,
-                family=_family(check),
-                operations=operations,
-                step_check=check,
-            )
-        )
+        _add(check, told, STEP, operations, step_check=check)
         return check
 
     return declare
 
 
-def _add(invariant: Invariant) -> None:
-    if invariant.slug in CATALOGUE:
-        raise ValueError(f"two invariants are called {invariant.slug}")
-    CATALOGUE[invariant.slug] = invariant
+class _Told(NamedTuple):
+    """What a declaration says beside the function itself."""
+
+    number: str
+    formula: str
+    without_it: str
+    taught_by: str
+    holds_under: str
+    upstream_name: str | None
 
 
-def _slug(check: Callable[..., object]) -> str:
-    return check.__name__.replace("_", "-")
-
-
-def _sentence(check: Callable[..., object]) -> str:
-    return " ".join((check.__doc__ or "").split())
-
-
-def _family(check: Callable[..., object]) -> str:
-    return check.__module__.removeprefix("radixproof.invariants.")
+def _add(
+    check: Callable[..., object],
+    told: _Told,
+    kind: str,
+    operations: tuple[type[Operation], ...],
+    *,
+    state_check: StateCheck | None = None,
+    step_check: StepCheck | None = None,
+) -> None:
+    """Enter an invariant under the function's name."""
+    slug = check.__name__.replace("_", "-")
+    if slug in CATALOGUE:
+        raise ValueError(f"two invariants are called {slug}")
+    CATALOGUE[slug] = Invariant(
+        slug=slug,
+        kind=kind,
+        sentence=" ".join((check.__doc__ or "").split()),
+        family=check.__module__.removeprefix("radixproof.invariants."),
+        operations=operations,
+        state_check=state_check,
+        step_check=step_check,
+        **told._asdict(),
+    )

@@ -14,6 +14,7 @@ from radixproof.model import operations as op
 from radixproof.model.config import CacheConfig
 from radixproof.model.errors import ConfigError
 from radixproof.model.payload import NEVER_WRITTEN, TORN, prefix_tags
+from radixproof.stateful_tests.tests.runs import observed_steps
 from radixproof.stateful_tests.walk import walk
 
 CPU = torch.device("cpu")
@@ -122,3 +123,17 @@ def test_it_agrees_with_the_specification(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_streams_agree_with_the_specification(seed: int) -> None:
     assert walk(lambda config: open_torch(config, device="cuda"), 9_000 + seed) is None
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_state_is_a_function_of_the_operations(seed: int) -> None:
+    """I-42: the same operations give the same slots, ids and orders, not only equal trees."""
+    first = open_torch(next(observed_steps(seed))[0].config)
+    second = open_torch(first.cache.config)
+    for _, operation, _, _ in observed_steps(seed):
+        outcomes = first.apply(operation), second.apply(operation)
+        assert outcomes[0] == outcomes[1]
+        assert outcomes[0].slots == outcomes[1].slots
+        states = first.snapshot(), second.snapshot()
+        assert states[0] == states[1]
+        assert [n.id for n in states[0].nodes] == [n.id for n in states[1].nodes]
