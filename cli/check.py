@@ -6,7 +6,7 @@ import argparse
 from time import monotonic
 
 from radixproof.cli import as_json
-from radixproof.cli.errors import COUNTEREXAMPLE, HELD
+from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
 from radixproof.cli.options import (
     add_json,
     add_limits,
@@ -59,15 +59,18 @@ def run(args: argparse.Namespace) -> int:
         print(f"found by the {report.found_by}, seed {report.seed}, in {spent:.1f} s")
         return COUNTEREXAMPLE
     print(held_text(report, spent))
+    if report.interrupted:
+        raise UsageError("interrupted; what was checked until then held")
     return HELD
 
 
 def held_text(report: GateReport, spent: float) -> str:
     """What was covered, and what was not."""
     c = report.coverage
+    verdict = "held so far" if report.interrupted else "held"
     lines = [
-        f"held: {c.configurations} configurations, {c.steps} steps, {len(CATALOGUE)} invariants,"
-        f" {c.evaluations} invariant evaluations",
+        f"{verdict}: {c.configurations} configurations, {c.steps} steps,"
+        f" {len(CATALOGUE)} invariants, {c.evaluations} invariant evaluations",
         f"seed {report.seed}, {spent:.1f} s, {c.steps / max(spent, 1e-9):.0f} checked steps/s",
         "",
         f"{'operation':<18}{'ok':>8}{'refused':>9}{'illegal':>9}",
@@ -88,7 +91,7 @@ def _result(args: argparse.Namespace, report: GateReport, spent: float) -> dict[
         "profile": args.profile,
         "seed": report.seed,
         "rounds": report.rounds,
-        "verdict": as_json.verdict(report.counterexample),
+        "verdict": "interrupted" if report.interrupted else as_json.verdict(report.counterexample),
         "found_by": report.found_by,
         "counterexample": as_json.counterexample_json(report.counterexample),
         "coverage": as_json.coverage_json(report.coverage),

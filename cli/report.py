@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 
 from radixproof.cli.tree import before_and_after, side
@@ -23,10 +24,14 @@ _ORACLES = {
 }
 
 
-def keep(found: Counterexample) -> Path:
-    """Save the trace of a counterexample."""
+def keep(found: Counterexample) -> Path | None:
+    """Save the trace of a counterexample; ``None``, and a line, where nothing can be written."""
     named = [slug for slug in found.slugs if slug not in _ORACLES] or list(found.slugs)
-    return save(found.trace, FOLDER, named[0])
+    try:
+        return save(found.trace, FOLDER, named[0])
+    except OSError as problem:
+        print(f"radixproof: the trace was not saved: {problem}", file=sys.stderr)
+        return None
 
 
 def counterexample_text(found: Counterexample, path: Path | None, subject: str) -> str:

@@ -348,4 +348,25 @@ WEIGHTS: dict[str, int] = {
 """How often each operation is tried, before the swarm changes it."""
 
 _ALWAYS_ON = {"insert", "match", "execute", "observe", "evict"}
-GENERATORS: dict[str, Generator] = {name: globals()[name] for name in WEIGHTS}
+GENERATORS: dict[str, Generator] = {
+    "match": match,
+    "insert": insert,
+    "lock": lock,
+    "unlock": unlock,
+    "host_lock": host_lock,
+    "host_unlock": host_unlock,
+    "evict": evict,
+    "evict_host": evict_host,
+    "load_back": load_back,
+    "start_loading": start_loading,
+    "execute": execute,
+    "observe": observe,
+    "admit": admit,
+    "prefill": prefill,
+    "decode": decode,
+    "slide_window": slide_window,
+    "finish": finish,
+    "abort": abort,
+    "reset": reset,
+    "fail_allocation": fail_allocation,
+}

@@ -36,6 +36,8 @@ class GateReport:
     """``corpus``, ``machine`` or ``walk``."""
     never: list[str] = field(default_factory=list)
     """Operations that were never performed."""
+    interrupted: bool = False
+    """The user stopped the run; the counts are of what was done until then."""
 
 
 Progress = Callable[[float, Coverage], None]
@@ -60,23 +62,27 @@ def run_gate(
     """
     used = random.SystemRandom().randrange(1 << 32) if seed is None else seed
     gate = _Gate(open_subject, profile, used, limits, database=seed is None)
+    report = GateReport(None, gate.coverage, used, 0)
     begin = monotonic()
-    found, by = gate.replay_corpus() if kept else (None, "")
-    rounds = 0
-    while found is None:
-        spent = monotonic() - begin
-        done = rounds / profile.rounds if seconds is None else spent / seconds
-        if progress is not None:
-            progress(min(done, 1.0), gate.coverage)
-        if done >= 1:
-            break
-        found, by = gate.round(rounds)
-        rounds += 1
-    if found is not None:
-        found = shrink(found, open_subject)
+    try:
+        found, report.found_by = gate.replay_corpus() if kept else (None, "")
+        while found is None:
+            spent = monotonic() - begin
+            done = report.rounds / profile.rounds if seconds is None else spent / seconds
+            if progress is not None:
+                progress(min(done, 1.0), gate.coverage)
+            if done >= 1:
+                break
+            found, report.found_by = gate.round(report.rounds)
+            report.rounds += 1
+        report.counterexample = found
+        if found is not None:
+            report.counterexample = shrink(found, open_subject)
+    except KeyboardInterrupt:
+        report.interrupted = True
     performed = {name for name, _ in gate.coverage.outcomes}
-    never = [name for name in OPERATIONS if name not in performed]
-    return GateReport(found, gate.coverage, used, rounds, by, never)
+    report.never = [name for name in OPERATIONS if name not in performed]
+    return report
 
 
 class _Gate:

@@ -14,6 +14,7 @@ from radixproof.cli.main import main
 from radixproof.model import operations as op
 from radixproof.model.config import CacheConfig
 from radixproof.model.trace import Trace, dumps
+from radixproof.stateful_tests import gate
 
 
 @pytest.fixture(autouse=True)
@@ -171,3 +172,27 @@ def test_the_command_is_installed() -> None:
     )
     assert run.returncode == 0
     assert run.stdout.startswith("radixproof ")
+
+
+def test_an_interrupted_check_keeps_its_counts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gate, "walk", interrupted)
+    assert main(["check", "--seed", "1", "--json", "a.json"]) == 2
+    out, err = capsys.readouterr()
+    assert out.startswith("held so far: ")
+    assert one_line(err)
+    assert json.loads(Path("a.json").read_text(encoding="utf-8"))["verdict"] == "interrupted"
+
+
+def test_a_counterexample_is_shown_even_if_it_cannot_be_saved(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path(".radixproof").write_text("in the way", encoding="utf-8")
+    assert main(["check", "--subject", "M-8", "--seed", "1"]) == 1
+    out, err = capsys.readouterr()
+    assert "COUNTEREXAMPLE" in out
+    assert "was not saved" in err
