@@ -82,11 +82,16 @@ def key(s: Situation, choose: Chooser) -> tuple[str, tuple[int, ...]]:
     longest = s.longest * size
     room = max(0, longest - len(tokens))
     more = choose.pick((0, size, 2 * size, 1, 3 * size, size + 1, 4 * size))
-    tail = tuple(choose.integer(1, s.alphabet) for _ in range(min(more, room)))
-    if choose.chance(50):
-        tail = tail[:1] * len(tail)  # long keys that are cheap to draw and to read
-    tokens = (*tokens, *tail)
+    tokens = (*tokens, *fresh_tokens(choose, min(more, room), s.alphabet))
     return namespace, tokens or (1,)
+
+
+def fresh_tokens(choose: Chooser, count: int, alphabet: int) -> tuple[int, ...]:
+    """All the same, or any; either way one choice makes them all."""
+    if count and choose.chance(50):
+        return (choose.integer(1, alphabet),) * count
+    number = choose.integer(0, alphabet**count - 1)
+    return tuple(1 + number // alphabet**i % alphabet for i in range(count))
 
 
 def match(s: Situation, choose: Chooser) -> op.Match:
