@@ -24,4 +24,6 @@ from radixproof.invariants.steps import (  # noqa: F401
     transfer,
     request,
     environment,
+    answers,
+    frames,
 )

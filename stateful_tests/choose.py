@@ -1,4 +1,4 @@
-"""Where choices come from: Hypothesis, which shrinks them, or a seeded generator, which is fast.
+"""Where choices come from: bytes that Hypothesis drew, or a seeded generator.
 
 Whatever is generated goes through this one interface, so that the machine and the framework-free
 walk reach the same states by the same code.
@@ -6,11 +6,9 @@ walk reach the same states by the same code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from random import Random
-from typing import Any, Protocol, TypeVar
-
-from hypothesis import strategies as st
+from typing import Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -47,27 +45,22 @@ class RandomChooser:
         return self.rng.random() * 100 < percent
 
 
-class HypothesisChooser:
-    """Choices drawn from Hypothesis; zero and the first option are what it shrinks to."""
+class BytesChooser:
+    """Choices read off a string of bytes that Hypothesis drew: one draw for a whole operation.
 
-    def __init__(self, draw: Callable[[st.SearchStrategy[Any]], Any]) -> None:
-        self._draw = draw
+    A draw for each choice costs more than everything that is checked afterwards. Zeros make the
+    simplest choices, also where the bytes are used up.
+    """
+
+    def __init__(self, choices: bytes) -> None:
+        self._left = int.from_bytes(choices, "little")
 
     def integer(self, low: int, high: int) -> int:
-        return low if low == high else int(self._draw(_integers(low, high)))
+        self._left, chosen = divmod(self._left, high - low + 1)
+        return low + chosen
 
     def pick(self, options: Sequence[T]) -> T:
         return options[self.integer(0, len(options) - 1)]
 
     def chance(self, percent: int) -> bool:
         return self.integer(0, 99) >= 100 - percent
-
-
-_cache: dict[tuple[int, int], st.SearchStrategy[int]] = {}
-
-
-def _integers(low: int, high: int) -> st.SearchStrategy[int]:
-    """Strategies are costly to make and cheap to use again."""
-    if (low, high) not in _cache:
-        _cache[low, high] = st.integers(low, high)
-    return _cache[low, high]

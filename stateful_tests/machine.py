@@ -19,11 +19,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from radixproof.impl.torch_cache.subject import open_torch
-from radixproof.model.config import CacheConfig
-from radixproof.model.operations import Operation
-from radixproof.model.reference import ReferenceModel
 from radixproof.model.subject import OpenSubject
-from radixproof.stateful_tests.choose import HypothesisChooser
+from radixproof.stateful_tests.choose import BytesChooser
 from radixproof.stateful_tests.configs import ANY, Limits, draw_config
 from radixproof.stateful_tests.enabled import GENERATORS, Situation, draw_style
 from radixproof.stateful_tests.illegal import draw_illegal
@@ -41,31 +38,9 @@ class CounterexampleFound(AssertionError):
         self.counterexample = counterexample
 
 
-@st.composite
-def drawn(draw: st.DrawFn, name: str) -> Operation | None:
-    """Arguments for one operation in the machine's present state; ``None``: none are legal."""
-    machine: CacheMachine = draw(st.runner())
-    return GENERATORS[name](machine.at_present(), HypothesisChooser(draw))
-
-
-@st.composite
-def misused(draw: st.DrawFn) -> Operation:
-    """A call that must be refused in the machine's present state."""
-    machine: CacheMachine = draw(st.runner())
-    return draw_illegal(machine.at_present(), HypothesisChooser(draw))
-
-
-@st.composite
-def configurations(draw: st.DrawFn) -> CacheConfig:
-    """One within the machine's limits."""
-    machine: CacheMachine = draw(st.runner())
-    return draw_config(HypothesisChooser(draw), machine.limits)
-
-
-@st.composite
-def styles(draw: st.DrawFn) -> Situation:
-    """The style of one run; its state comes with the first step."""
-    return draw_style(HypothesisChooser(draw), ReferenceModel(CacheConfig()).snapshot())
+CHOICES = st.binary(min_size=16, max_size=16)
+"""What an operation and its arguments are made of; all zeros make the simplest."""
+MANY_CHOICES = st.binary(min_size=48, max_size=48)
 
 
 def possible(check: Callable[[Any], bool]) -> Callable[[Any], Any]:
@@ -87,123 +62,125 @@ class CacheMachine(RuleBasedStateMachine):
     run: Lockstep
     situation: Situation
 
-    @initialize(config=configurations(), style=styles())
-    def configure(self, config: CacheConfig, style: Situation) -> None:
+    @initialize(choices=MANY_CHOICES)
+    def configure(self, choices: bytes) -> None:
+        choose = BytesChooser(choices)
+        config = draw_config(choose, self.limits)
         self.run = Lockstep(config, type(self).open_subject, clock=type(self).clock)
-        self.situation = style
+        self.situation = draw_style(choose, self.run.state)
 
     # Keys
 
-    @rule(operation=drawn("match"))
-    def match(self, operation: Operation | None) -> None:
-        self.perform(operation)
+    @rule(choices=CHOICES)
+    def match(self, choices: bytes) -> None:
+        self.perform("match", choices)
 
-    @rule(operation=drawn("insert"))
-    def insert(self, operation: Operation | None) -> None:
-        self.perform(operation)
+    @rule(choices=CHOICES)
+    def insert(self, choices: bytes) -> None:
+        self.perform("insert", choices)
 
     # Locks
 
-    @rule(operation=drawn("lock"))
+    @rule(choices=CHOICES)
     @possible(lambda state: bool(state.nodes))
-    def lock(self, operation: Operation | None) -> None:
-        self.perform(operation)
+    def lock(self, choices: bytes) -> None:
+        self.perform("lock", choices)
 
-    @rule(operation=drawn("unlock"))
+    @rule(choices=CHOICES)
     @possible(lambda state: any(r.owner == "client" for r in state.receipts))
-    def unlock(self, operation: Operation | None) -> None:
-        self.perform(operation)
+    def unlock(self, choices: bytes) -> None:
+        self.perform("unlock", choices)
 
-    @rule(operation=drawn("host_lock"))
+    @rule(choices=CHOICES)
     @possible(lambda state: any(n.backuped for n in state.nodes))
-    def host_lock(self, operation: Operation | None) -> None:
-        self.perform(operation)
+    def host_lock(self, choices: bytes) -> None:
+        self.perform("host_lock", choices)
 
-    @rule(operation=drawn("host_unlock"))
+    @rule(choices=CHOICES)
     @possible(lambda state: any(r.owner == "client" for r in state.receipts))
-    def host_unlock(self, operation: Operation | None) -> None:
-        self.perform(operation)
+    def host_unlock(self, choices: bytes) -> None:
+        self.perform("host_unlock", choices)
 
     # Memory pressure
 
-    @rule(operation=drawn("evict"))
+    @rule(choices=CHOICES)
     @possible(lambda state: bool(state.nodes))
-    def evict(self, operation: Operation | None) -> None:
-        self.perform(operation)
+    def evict(self, choices: bytes) -> None:
+        self.perform("evict", choices)
 
-    @rule(operation=drawn("evict_host"))
+    @rule(choices=CHOICES)
     @possible(lambda state: any(n.backuped for n in state.nodes))
-    def evict_host(self, operation: Operation | None) -> None:
-        self.perform(operation)
+    def evict_host(self, choices: bytes) -> None:
+        self.perform("evict_host", choices)
 
     # Transfers
 
-    @rule(operation=drawn("load_back"))
+    @rule(choices=CHOICES)
     @possible(lambda state: any(n.backuped for n in state.nodes))
-    def load_back(self, operation: Operation | None) -> None:
-        self.perform(operation)
+    def load_back(self, choices: bytes) -> None:
+        self.perform("load_back", choices)
 
-    @rule(operation=drawn("start_loading"))
+    @rule(choices=CHOICES)
     @possible(lambda state: any(t.stage == "queued" for t in state.loads))
-    def start_loading(self, operation: Operation | None) -> None:
-        self.perform(operation)
+    def start_loading(self, choices: bytes) -> None:
+        self.perform("start_loading", choices)
 
-    @rule(operation=drawn("execute"))
+    @rule(choices=CHOICES)
     @possible(lambda state: any(t.stage == "submitted" for t in state.writes + state.loads))
-    def execute(self, operation: Operation | None) -> None:
-        self.perform(operation)
+    def execute(self, choices: bytes) -> None:
+        self.perform("execute", choices)
 
-    @rule(operation=drawn("observe"))
+    @rule(choices=CHOICES)
     @possible(lambda state: any(t.stage == "executed" for t in state.writes + state.loads))
-    def observe(self, operation: Operation | None) -> None:
-        self.perform(operation)
+    def observe(self, choices: bytes) -> None:
+        self.perform("observe", choices)
 
     # Requests
 
-    @rule(operation=drawn("admit"))
-    def admit(self, operation: Operation | None) -> None:
-        self.perform(operation)
+    @rule(choices=CHOICES)
+    def admit(self, choices: bytes) -> None:
+        self.perform("admit", choices)
 
-    @rule(operation=drawn("prefill"))
+    @rule(choices=CHOICES)
     @possible(lambda state: any(r.committed < r.prompt_len for r in state.requests))
-    def prefill(self, operation: Operation | None) -> None:
-        self.perform(operation)
+    def prefill(self, choices: bytes) -> None:
+        self.perform("prefill", choices)
 
-    @rule(operation=drawn("decode"))
+    @rule(choices=CHOICES)
     @possible(lambda state: any(r.committed >= r.prompt_len for r in state.requests))
-    def decode(self, operation: Operation | None) -> None:
-        self.perform(operation)
+    def decode(self, choices: bytes) -> None:
+        self.perform("decode", choices)
 
-    @rule(operation=drawn("slide_window"))
+    @rule(choices=CHOICES)
     @possible(lambda state: state.config.has_swa and bool(state.requests))
-    def slide_window(self, operation: Operation | None) -> None:
-        self.perform(operation)
+    def slide_window(self, choices: bytes) -> None:
+        self.perform("slide_window", choices)
 
-    @rule(operation=drawn("finish"))
+    @rule(choices=CHOICES)
     @possible(lambda state: any(r.committed >= r.prompt_len for r in state.requests))
-    def finish(self, operation: Operation | None) -> None:
-        self.perform(operation)
+    def finish(self, choices: bytes) -> None:
+        self.perform("finish", choices)
 
-    @rule(operation=drawn("abort"))
+    @rule(choices=CHOICES)
     @possible(lambda state: bool(state.requests))
-    def abort(self, operation: Operation | None) -> None:
-        self.perform(operation)
+    def abort(self, choices: bytes) -> None:
+        self.perform("abort", choices)
 
     # Environment
 
-    @rule(operation=drawn("reset"))
+    @rule(choices=CHOICES)
     @possible(lambda s: s.nodes and not (s.requests or s.receipts or s.writes or s.loads))
-    def reset(self, operation: Operation | None) -> None:
-        self.perform(operation)
+    def reset(self, choices: bytes) -> None:
+        self.perform("reset", choices)
 
-    @rule(operation=drawn("fail_allocation"))
-    def fail_allocation(self, operation: Operation | None) -> None:
-        self.perform(operation)
+    @rule(choices=CHOICES)
+    def fail_allocation(self, choices: bytes) -> None:
+        self.perform("fail_allocation", choices)
 
-    @rule(operation=misused())
-    def misuse(self, operation: Operation) -> None:
+    @rule(choices=CHOICES)
+    def misuse(self, choices: bytes) -> None:
         """A call that must be refused and change nothing."""
-        self.perform(operation)
+        self.run.perform(draw_illegal(self.at_present(), BytesChooser(choices)))
 
     # The oracles
 
@@ -220,8 +197,9 @@ class CacheMachine(RuleBasedStateMachine):
             type(self).shortest = found
         raise CounterexampleFound(found)
 
-    def perform(self, operation: Operation | None) -> None:
-        """Run an operation, if one was possible."""
+    def perform(self, name: str, choices: bytes) -> None:
+        """Run an operation with arguments that the present state allows, if there are any."""
+        operation = GENERATORS[name](self.at_present(), BytesChooser(choices))
         if operation is not None:
             self.run.perform(operation)
 

@@ -1,8 +1,9 @@
 """Making a failing trace short enough to read: the framework-free shrinker.
 
-Deterministic and greedy: drop operations (halves first), shorten keys, simplify numbers, then try
-again until nothing gets simpler. A candidate counts if the same oracles (one of them, at least)
-still complain. An operation that became illegal by a drop is dropped too.
+Deterministic and greedy: drop operations (halves first), insert what requests computed, shorten
+keys, simplify numbers, then try again until nothing gets simpler. A candidate counts if the same
+oracles (one of them, at least) still complain. An operation that became illegal by a drop is
+dropped too.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from radixproof.model.config import CacheConfig
 from radixproof.model.errors import ConfigError
-from radixproof.model.operations import Operation
+from radixproof.model.operations import Admit, Insert, Operation, Prefill
 from radixproof.model.reference import ReferenceModel
 from radixproof.model.subject import OpenSubject
 from radixproof.model.trace import Trace
@@ -56,6 +57,7 @@ class _Shrinker:
         self._try(self._legal(self.best.trace))
         passes: tuple[Callable[[Trace], Iterator[Trace]], ...] = (
             shorter,
+            inserts_for_requests,
             simpler_operations,
             simpler_configurations,
         )
@@ -122,6 +124,23 @@ def shorter(trace: Trace) -> Iterator[Trace]:
         if size == 1:
             return
         size //= 2
+
+
+def inserts_for_requests(trace: Trace) -> Iterator[Trace]:
+    """What one request computed, inserted directly: once for each of its chunks, or once."""
+    admissions = [(i, o) for i, o in enumerate(trace.operations) if isinstance(o, Admit)]
+    for begin, admitted in admissions:
+        kept: list[Operation] = []
+        computed = 0
+        for o in trace.operations[begin + 1 :]:
+            if getattr(o, "request", None) != admitted.request:
+                kept.append(o)
+            elif isinstance(o, Prefill):
+                computed += o.count
+                kept.append(Insert(admitted.tokens[:computed], admitted.namespace))
+        whole = Insert(admitted.tokens, admitted.namespace)
+        yield replace(trace, operations=(*trace.operations[:begin], *kept))
+        yield replace(trace, operations=(*trace.operations[:begin], whole, *kept))
 
 
 def simpler_operations(trace: Trace) -> Iterator[Trace]:

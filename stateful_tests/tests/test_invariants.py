@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -17,7 +18,7 @@ from radixproof.invariants.checker import (
 )
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Violation
-from radixproof.model.operations import OPERATIONS, Reset
+from radixproof.model.operations import OPERATIONS, LoadBack, Reset
 from radixproof.model.outcome import ok
 from radixproof.model.snapshot import Snapshot
 from radixproof.stateful_tests.choose import RandomChooser
@@ -56,7 +57,7 @@ def test_every_state_invariant_notices_a_corruption(steps: list[Observed]) -> No
 
 
 def test_every_step_invariant_notices_a_corruption(steps: list[Observed]) -> None:
-    """One end of a legal step is corrupted, or its outcome."""
+    """One end of a legal step is corrupted, or its outcome, or what was asked."""
     choose = RandomChooser(Random(2))
     noticed: set[str] = set()
     for before, operation, outcome, after in steps:
@@ -68,6 +69,9 @@ def test_every_step_invariant_notices_a_corruption(steps: list[Observed]) -> Non
             noticed |= slugs(check_step(wrong, operation, outcome, after))
         told = lie(outcome, choose)
         noticed |= slugs(check_step(before, operation, told, after))
+        if isinstance(operation, LoadBack):
+            modest = replace(operation, mem_quota=0)
+            noticed |= slugs(check_step(before, modest, outcome, after))
     before, after = _a_busy_state_and_an_empty_one(steps)
     noticed |= slugs(check_step(before, Reset(), ok(), after))
     missing = {i.slug for i in CATALOGUE.values() if i.kind == STEP} - noticed

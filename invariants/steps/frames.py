@@ -1,0 +1,347 @@
+"""What each operation leaves alone (domain.md 6; the docstrings of ``model/operations.py``).
+
+The effects of an operation are stated in its own module; these rules say that nothing else moves.
+Nodes are followed by id, since indices shift when a node comes, goes or is split.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+from radixproof.invariants.catalogue import WITH_HOST, Step, step_invariant
+from radixproof.invariants.steps.compare import is_ok, tier_of, value
+from radixproof.invariants.view import View
+from radixproof.invariants.violation import Fault
+from radixproof.model import operations as op
+from radixproof.model.operations import Operation
+from radixproof.model.snapshot import Node, Receipt, Request, Transfer
+
+_INSERTING = (op.Insert, op.Prefill, op.Finish)
+_LOADING = (op.LoadBack, op.Admit)
+_ALLOCATING = (op.Insert, op.Prefill, op.Finish, op.Decode, *_LOADING)
+_OF_REQUESTS = (op.Admit, op.Prefill, op.Decode, op.SlideWindow, op.Finish, op.Abort)
+_WRITING = (op.Insert, op.Prefill, op.Decode)
+_TOUCHING = (op.Match, op.Insert, op.Admit, op.Prefill, op.Finish)
+_EVICTING_DEVICE = (op.Evict, op.Prefill, op.Decode, *_LOADING)
+
+
+def _except(*classes: type[Operation]) -> tuple[type[Operation], ...]:
+    """All operations but these and ``Reset``, which keeps nothing."""
+    return tuple(c for c in op.OPERATIONS.values() if c not in classes and c is not op.Reset)
+
+
+@step_invariant(
+    "S-frame-1",
+    *_except(*_INSERTING),
+    formula="not Insert, Prefill, Finish => all n: hit(n), priority(n) as before",
+    without_it="Reading or evicting a prefix would decide what is backed up and what is kept.",
+    taught_by="M-28",
+)
+def only_inserts_count_hits_and_raise_priorities(step: Step) -> Iterator[Fault]:
+    """Hit counts and priorities change in inserts only."""
+    for i, n in enumerate(step.after.nodes):
+        b = step.origin.get(i)
+        old = step.before.nodes[b] if b is not None else None
+        if old is None or (n.hit, n.priority) != (old.hit, old.priority):
+            yield Fault(f"{step.after.name(i)} has hits {n.hit}, priority {n.priority}", (i,))
+
+
+@step_invariant(
+    "S-frame-2",
+    *_INSERTING,
+    formula="n on the key's path => priority(n) = max(before, given); else as before",
+    without_it="A priority that leaks to other prefixes protects them from eviction.",
+    taught_by="X-16",
+)
+def an_insert_raises_priorities_on_its_path_only(step: Step) -> Iterator[Fault]:
+    """An insert raises the priority of nodes on its path to its own, and of no other node."""
+    key = _inserted(step) if is_ok(step) else None
+    for i, n in enumerate(step.after.nodes):
+        b = step.origin.get(i)
+        old = step.before.nodes[b].priority if b is not None else None
+        allowed = {old}
+        if key is not None and (n.namespace, n.tokens) == (key.namespace, key.tokens[: n.end]):
+            allowed = {key.priority if old is None else max(old, key.priority)}
+            if b is not None and not step.fragments[b]:
+                allowed.add(key.priority)  # evicted and made anew
+        if n.priority not in allowed:
+            yield Fault(f"{step.after.name(i)} has priority {n.priority}, had {old}", (i,))
+
+
+@step_invariant(
+    "S-frame-3",
+    *_except(*_OF_REQUESTS),
+    formula="requests after = requests before",
+    without_it="A request's row would follow something that it has no part in.",
+    taught_by="M-4, M-11",
+)
+def requests_change_only_by_their_own_operations(step: Step) -> Iterator[Fault]:
+    """Operations that name no request change no request."""
+    before, after = _requests(step.before), _requests(step.after)
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            yield Fault(f"request {name} changed")
+
+
+@step_invariant(
+    "S-frame-4",
+    *_except(),
+    formula="receipts of clients change in Lock/Unlock/HostLock/HostUnlock, of a request in its"
+    " own operations, of writes and loads where these begin (only more) or are observed (only"
+    " less)",
+    without_it="A lock that somebody else ends protects nothing; one that nobody took never ends.",
+    taught_by="M-10, M-11",
+)
+def receipts_change_only_for_their_owner(step: Step) -> Iterator[Fault]:
+    """A lock receipt begins and ends with its owner's operations and keeps its extent."""
+    o = step.operation
+    before, after = _receipts(step.before), _receipts(step.after)
+    for ended, held in (
+        *((True, x) for x in (before - after)),
+        *((False, x) for x in (after - before)),
+    ):
+        tier, owner, name = held[:3]
+        if owner == "client":
+            classes = (op.Unlock, op.HostUnlock) if ended else (op.Lock, op.HostLock)
+            allowed = isinstance(o, classes) and o.holder == name
+        elif owner == "request":
+            # Finish and Abort only give back; Admit only takes; a chunk moves the lock on.
+            only = (op.Prefill, op.Finish, op.Abort) if ended else (op.Admit, op.Prefill)
+            allowed = isinstance(o, only) and o.request == name
+        elif ended:
+            allowed = isinstance(o, op.Observe) and o.stream == owner
+        else:
+            allowed = isinstance(o, _INSERTING if owner == op.WRITE else _LOADING)
+        if not allowed or not is_ok(step):
+            yield Fault(f"a {tier} receipt of {owner} {name} {'ended' if ended else 'began'}")
+
+
+@step_invariant(
+    "S-frame-5",
+    *_except(op.Execute, op.Observe, op.StartLoading),
+    formula="each queue after = queue before ++ new; new writes only in inserts, new loads only in"
+    " load-backs; same slots, stages and submissions (Prefill may run loads)",
+    without_it="A copy that leaves its queue unseen never releases what it pins.",
+    taught_by="M-3, M-17, M-40",
+    holds_under=WITH_HOST,
+)
+def queues_only_grow_at_their_end(step: Step) -> Iterator[Fault]:
+    """Copies wait in their queue, unchanged, until they are observed; new ones join last."""
+    for stream, before, after, adding in (
+        (op.WRITE, step.before.writes, step.after.writes, _INSERTING),
+        (op.LOAD, step.before.loads, step.after.loads, _LOADING),
+    ):
+        runs = stream == op.LOAD and isinstance(step.operation, op.Prefill) and is_ok(step)
+        old = [_transfer(step.before, t, staged=not runs) for t in before]
+        new = [_transfer(step.after, t, staged=not runs) for t in after]
+        if new[: len(old)] != old:
+            yield Fault(f"a {stream} that waited was changed, lost or overtaken")
+        if len(new) > len(old) and not (isinstance(step.operation, adding) and is_ok(step)):
+            yield Fault(f"{len(new) - len(old)} more {stream}s wait")
+
+
+@step_invariant(
+    "S-frame-6",
+    *_except(*_ALLOCATING, op.FailAllocation),
+    formula="armed failures as before",
+    without_it="An operation that needs no memory would swallow, or announce, a failure.",
+    taught_by="M-31",
+)
+def armed_failures_wait_for_an_allocation(step: Step) -> Iterator[Fault]:
+    """Operations that allocate nothing consume no announced failure."""
+    if dict(step.before.armed_failures) != dict(step.after.armed_failures):
+        yield Fault("armed failures changed without an allocation")
+
+
+@step_invariant(
+    "S-frame-7",
+    *_ALLOCATING,
+    formula="armed_failures[pool] after <= before; fewer only of pools that it allocates from",
+    without_it="A failure must be announced by the environment alone.",
+    taught_by="M-31",
+)
+def allocating_only_consumes_armed_failures(step: Step) -> Iterator[Fault]:
+    """Operations that allocate consume announced failures of their own pools and arm none."""
+    of_device = not isinstance(step.operation, op.Finish)
+    of_host = isinstance(step.operation, _INSERTING)
+    before, after = step.before.armed_failures, step.after.armed_failures
+    for pool in sorted({*before, *after}):
+        was, now = before.get(pool, 0), after.get(pool, 0)
+        mine = of_host if pool.startswith("host_") else of_device
+        if now > was or (now < was and not mine):
+            yield Fault(f"armed failures of {pool} went from {was} to {now}")
+
+
+@step_invariant(
+    "S-frame-8",
+    *_except(op.Execute),
+    formula="contents of device pools change only in Insert, Prefill, Decode that are ok; of host"
+    " pools never",
+    without_it="Slots are private until they are handed out; a stray write is a wrong answer.",
+    taught_by="M-3, M-6",
+)
+def only_writers_write(step: Step) -> Iterator[Fault]:
+    """Bytes change where a forward pass computes or a copy runs, and nowhere else."""
+    computes = isinstance(step.operation, _WRITING) and is_ok(step)
+    for name, pool in step.before.pools.items():
+        if computes and not name.startswith("host_"):
+            continue
+        if pool.contents != step.after.pools[name].contents:
+            yield Fault(f"bytes of {name} changed")
+
+
+@step_invariant(
+    "S-frame-9",
+    *_except(*_TOUCHING),
+    formula="n, m before and after => same order in access order and in the device lists",
+    without_it="Pressure and copies would keep alive what nobody asks for.",
+    taught_by="SGLang 38482",
+)
+def only_use_refreshes_recency(step: Step) -> Iterator[Fault]:
+    """Only matching and inserting make a node more recent; all others keep the order."""
+    before, after = step.before, step.after
+    lists = [("access order", before.access_order, after.access_order)]
+    if not isinstance(step.operation, op.LoadBack):  # loaded SWA data enters its list in front
+        lists += [(f"{c} list", order, after.lru.get(c, ())) for c, order in before.lru.items()]
+    for name, old, new in lists:
+        left = _ids(before, old)
+        right = _ids(after, new)
+        if [x for x in left if x in set(right)] != [x for x in right if x in set(left)]:
+            yield Fault(f"the {name} changed")
+
+
+@step_invariant(
+    "S-frame-10",
+    *_except(),
+    formula="n, m before and after => same order of creation",
+    without_it="First-in-first-out eviction would depend on what was split or reloaded since.",
+    taught_by="X-16",
+)
+def creation_order_never_changes(step: Step) -> Iterator[Fault]:
+    """Which of two nodes is older never changes."""
+    old, new = _by_creation(step.before), _by_creation(step.after)
+    both = [x for x in old if x in new]
+    before = sorted(both, key=lambda x: old[x])
+    for x, y in pairwise(before):
+        if (old[x] < old[y]) != (new[x] < new[y]) or new[x] > new[y]:
+            yield Fault(f"nodes {x} and {y} changed their order of creation")
+
+
+@step_invariant(
+    "S-frame-11",
+    *_except(),
+    formula="n.c.host after and not before => its slots are those of a write queued in this step;"
+    " n.c.device after and not before, in a load-back => those of a load queued in this step; in"
+    " other operations that do not insert => none",
+    without_it="Data that nobody computed or copied is whatever lay in the slot.",
+    taught_by="M-1e, M-3",
+)
+def data_appears_only_where_it_is_copied_or_computed(step: Step) -> Iterator[Fault]:
+    """New host data is being written by a new backup; new device data is loaded or inserted."""
+    inserts = isinstance(step.operation, _INSERTING)
+    arriving = {
+        "host": _moved(step.before.writes, step.after.writes, "host"),
+        "device": _moved(step.before.loads, step.after.loads, "device"),
+    }
+    for i, n in enumerate(step.after.nodes):
+        b = step.origin.get(i)
+        old = step.before.nodes[b] if b is not None else None
+        for tier in ("host",) if inserts else ("host", "device"):
+            for c in step.after.config.components:
+                slots = _appeared(n, old, c, tier)
+                if not arriving[tier].get(c, set()) >= set(slots):
+                    told = f"{c} data of {step.after.name(i)} came to the {tier} from nowhere"
+                    yield Fault(told, (i,))
+
+
+@step_invariant(
+    "I-39",
+    *_except(*_EVICTING_DEVICE),
+    formula="n.c.device before, no device eviction => n in N, n.c.device after (any slots)",
+    without_it="Device data is given up for memory, never in passing.",
+    taught_by="M-42, M-15",
+)
+def only_device_eviction_loses_device_data(step: Step) -> Iterator[Fault]:
+    """What is on the device stays on the device until a device eviction takes it."""
+    for b, old in enumerate(step.before.nodes):
+        for c in step.before.config.components:
+            held = tier_of(old.placement(c), "device")
+            parts = step.fragments[b]
+            if held is not None and value(step.after, parts, c, "device") is None:
+                yield Fault(f"{step.before.name(b)} lost its {c} data on device", parts)
+
+
+class _Key:
+    """What an inserting operation hands to the tree."""
+
+    def __init__(self, namespace: str, tokens: tuple[int, ...], priority: int) -> None:
+        self.namespace, self.tokens, self.priority = namespace, tokens, priority
+
+
+def _inserted(step: Step) -> _Key | None:
+    o, size = step.operation, step.before.config.page_size
+    if isinstance(o, op.Insert):
+        return _Key(o.namespace, o.tokens[: len(o.tokens) - len(o.tokens) % size], o.priority)
+    if not isinstance(o, op.Prefill | op.Finish):
+        return None
+    view = step.after if isinstance(o, op.Prefill) else step.before
+    r = next((r for r in view.requests if r.name == o.request), None)
+    if r is None:
+        return None
+    return _Key(r.namespace, r.tokens[: r.committed - r.committed % size], r.priority)
+
+
+def _id(view: View, index: int) -> int:
+    """A node's id; the root and detached nodes are their own (negative) names."""
+    return view.nodes[index].id if 0 <= index < len(view.nodes) else min(index, -1)
+
+
+def _ids(view: View, indices: tuple[int, ...]) -> list[int]:
+    return [_id(view, i) for i in indices]
+
+
+def _requests(view: View) -> dict[str, tuple[Any, ...]]:
+    return {r.name: _request(view, r) for r in view.requests}
+
+
+def _request(view: View, r: Request) -> tuple[Any, ...]:
+    told = (r.namespace, r.tokens, r.prompt_len, r.priority)
+    return (*told, r.committed, r.protected, r.swa_evicted, r.row, _id(view, r.last_node))
+
+
+def _receipts(view: View) -> Counter[tuple[Any, ...]]:
+    return Counter(_receipt(view, r) for r in view.receipts)
+
+
+def _receipt(view: View, r: Receipt) -> tuple[Any, ...]:
+    return (r.tier, r.owner, r.name, _id(view, r.anchor), r.full_start, r.swa_start)
+
+
+def _transfer(view: View, t: Transfer, *, staged: bool) -> tuple[Any, ...]:
+    """A transfer without the nodes that it covers, which a split makes more."""
+    return (t.id, _id(view, t.node), t.moves, *((t.stage, t.batch) if staged else ()))
+
+
+def _by_creation(view: View) -> dict[int, int]:
+    return {n.id: rank for n, rank in zip(view.nodes, view.creation_rank, strict=False)}
+
+
+def _moved(
+    before: tuple[Transfer, ...], after: tuple[Transfer, ...], tier: str
+) -> dict[str, set[int]]:
+    """Component -> slots of a tier that transfers new in this step cover."""
+    known = {t.id for t in before}
+    slots: dict[str, set[int]] = {}
+    for t in after:
+        for m in () if t.id in known else t.moves:
+            slots.setdefault(m.component, set()).update(m.host if tier == "host" else m.device)
+    return slots
+
+
+def _appeared(n: Node, old: Node | None, component: str, tier: str) -> tuple[int, ...]:
+    had = tier_of(old.placement(component), tier) if old is not None else None
+    has = tier_of(n.placement(component), tier)
+    return has if has is not None and had is None else ()
