@@ -27,8 +27,11 @@ class SkipsBelowUnbackedParent(TorchCache):
     "the child is backed up without its parent",
     "backup-is-prefix-closed",
     "host-only-never-follows-device-only",
+    "hits-at-the-threshold-are-backed-up",
 )
 class IgnoresParent(TorchCache):
+    """Where the host has room for the parent alone, the parent's backup is what is missed."""
+
     def _write_backup(self, node: Node) -> bool:
         return self._back_up_one(node)
 

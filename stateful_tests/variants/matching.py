@@ -23,10 +23,14 @@ class IgnoresGaps(TorchCache):
     "M-25b",
     "the SWA validator wants a whole window even at the root",
     *_WRONG,
+    "an-admission-reports-what-a-match-would",
     "device-slots-have-one-owner",
 )
 class LosesShortPrefixes(TorchCache):
-    """A request's re-match then misses what it has just inserted: its slots get two owners."""
+    """A request finds less than there is, at admission or in the re-match after its insert.
+
+    In the second case its slots get two owners.
+    """
 
     def _swa_run_at_root(self) -> float:
         return 0
