@@ -15,6 +15,9 @@ AGREEMENT = "agreement-with-the-model"
 CRASH = "no-crash"
 """Slug of the oracle that takes an exception or E_INTERNAL of a subject for a finding."""
 
+OWN_CHECK = "own-sanity-check"
+"""Slug of the oracle that is the subject's own check of its state, where it has one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:

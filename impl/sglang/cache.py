@@ -1,0 +1,277 @@
+"""One cache of a release under the operations of the vocabulary (model/operations.py).
+
+What makes each use legal: inserts, matches, locks, evictions and load-backs are the calls of the
+release's own scheduler and of its unit tests of the unified cache, with their argument contracts;
+requests follow lifecycle.py. Nothing is called that a server could not call in that order, except
+``FailAllocation``, which is not offered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from radixproof.impl.sglang import allocation, payload
+from radixproof.impl.sglang.device import Event
+from radixproof.impl.sglang.lifecycle import Admitted, Lifecycle, Running
+from radixproof.impl.sglang.pools import Built
+from radixproof.impl.sglang.transfers import Moves, TransferLog
+from radixproof.model import operations as op
+from radixproof.model.config import SWA
+from radixproof.model.errors import ErrorKind, IllegalUse
+from radixproof.model.operations import LOAD, WRITE
+from radixproof.model.payload import prefix_tags
+
+EMPTY = torch.empty((0,), dtype=torch.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A client's lock: what has to be given back, and on which node."""
+
+    node: Any
+    receipt: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a match returned; nodes are the release's handles."""
+
+    slots: tuple[int, ...]
+    best_match_node: Any
+    host_hit: int
+    swa_host_hit: int
+
+
+class SglangCache:
+    """Tree, pools, clients and running requests."""
+
+    def __init__(self, built: Built) -> None:
+        self.built = built
+        self.config = built.config
+        self.release = built.release
+        self.tree = built.tree
+        self.lifecycle = Lifecycle(built)
+        self.transfers = TransferLog(built)
+        self.requests: dict[str, Running] = {}
+        self.locks: dict[str, Held] = {}
+        self.host_locks: dict[str, Held] = {}
+
+    # Keys
+
+    def match(self, namespace: str, tokens: tuple[int, ...]) -> Found:
+        params = self.release.params.MatchPrefixParams(key=self.release.key(tokens, namespace))
+        found = self.tree.match_prefix(params)
+        if hasattr(found, "device_indices"):
+            slots = found.device_indices
+        else:
+            path = self.tree.path_device_indices(found.last_device_node)
+            slots = path[: found.device_prefix_len]
+        return Found(
+            tuple(slots.tolist()),
+            found.best_match_node,
+            found.host_hit_length,
+            getattr(found, "swa_host_hit_length", 0),
+        )
+
+    def insert(self, o: op.Insert) -> int | None:
+        """A client's own insert: what a request does that ends without having held anything."""
+        page, allocator = self.config.page_size, self.built.allocator
+        length = len(o.tokens) // page * page
+        slots = allocation.extend(self.built, EMPTY, len(o.tokens))
+        if slots is None:
+            return None
+        payload.write(self.built, slots, prefix_tags(o.namespace, o.tokens))
+        if o.swa_evicted:
+            allocator.free_swa(slots[: o.swa_evicted])
+        result = self.tree.insert(self._insert_params(o, slots[:length]))
+        if len(slots) > length:
+            allocator.free(slots[length:])
+        self.submit_writes()
+        return int(result.prefix_len)
+
+    def _insert_params(self, o: op.Insert, slots: torch.Tensor) -> Any:
+        kind = self.release.params.InsertParams
+        fields = kind.__dataclass_fields__
+        extra: dict[str, Any] = {}
+        if "chunked" in fields:
+            extra["chunked"] = o.chunked
+        if "swa_evicted_seqlen" in fields:
+            extra["swa_evicted_seqlen"] = o.swa_evicted
+        elif o.swa_evicted:
+            extra["component_evicted_seqlens"] = {self.release.ComponentType.SWA: o.swa_evicted}
+        key = self.release.key(o.tokens[: len(slots)], o.namespace)
+        return kind(key=key, value=slots.clone(), priority=o.priority, **extra)
+
+    # Locks
+
+    def lock(self, holder: str, node: Any) -> int:
+        if holder in self.locks:
+            raise IllegalUse(ErrorKind.PROTOCOL, "the holder has a device lock")
+        result = self.tree.inc_lock_ref(node)
+        self.locks[holder] = Held(node, result.to_dec_params())
+        return int(result.delta or 0)
+
+    def unlock(self, holder: str) -> None:
+        held = _held(self.locks, holder, "device")
+        self.tree.dec_lock_ref(held.node, held.receipt)
+
+    def host_lock(self, holder: str, node: Any) -> None:
+        if holder in self.host_locks:
+            raise IllegalUse(ErrorKind.PROTOCOL, "the holder has a host lock")
+        result = self.tree.inc_host_lock_ref(node)
+        self.host_locks[holder] = Held(node, result.to_dec_params())
+
+    def host_unlock(self, holder: str) -> None:
+        held = _held(self.host_locks, holder, "host")
+        self.tree.dec_host_lock_ref(held.node, held.receipt)
+
+    # Memory pressure
+
+    def evict(self, full: int, swa: int) -> tuple[int, int]:
+        params = self.release.params.EvictParams(num_tokens=full, swa_num_tokens=swa)
+        result = self.tree.evict(params)
+        return int(result.num_tokens_evicted), int(result.swa_num_tokens_evicted)
+
+    def evict_host(self, count: int, component: str) -> int:
+        types = self.release.ComponentType
+        kind = types.SWA if component == SWA else types.FULL
+        return int(self.tree.evict_host(count, kind) or 0)
+
+    # Transfers
+
+    def load_back(self, node: Any, quota: int | None) -> Moves | None:
+        """What is queued for the node; ``None``: refused."""
+        if not self.lifecycle.has_free_load():
+            return None
+        if not self.tree.load_back(node, quota):
+            return None
+        self.transfers.note()
+        return self.transfers.of(LOAD, node if isinstance(node, int) else node.id)
+
+    def submit_writes(self) -> None:
+        """What ``process_batch_result`` ends with where backups are queued (from 0.5.21 on)."""
+        controller = self.built.controller
+        if controller is not None and controller.write_queue:
+            self.transfers.note()
+            controller.start_writing()
+
+    def start_loading(self) -> int:
+        controller = self.built.controller
+        if controller is None:
+            return 0
+        queued = len(controller.load_queue)
+        if queued:
+            self.transfers.note()
+            self.tree.ready_to_load_host_cache()
+        return queued
+
+    def unfinished(self, stream: str) -> list[Event]:
+        """Finish events of submissions whose copies have not run, oldest first."""
+        return [e for e in self.events(stream) if not e.done]
+
+    def events(self, stream: str) -> list[Event]:
+        controller = self.built.controller
+        if controller is None:
+            return []
+        queue = controller.ack_write_queue if stream == WRITE else controller.ack_load_queue
+        return [ack.finish_event for ack in queue]
+
+    def observe(self, stream: str, limit: int | None) -> int:
+        """Poll one stream; beyond ``limit`` other ranks have not seen the events finish."""
+        if self.built.controller is None:
+            return 0
+        self.submit_writes()
+        ongoing = self.tree.ongoing_write_through if stream == WRITE else self.tree.ongoing_load_back
+        before, events = len(ongoing), self.events(stream)
+        withheld = events[limit:] if limit is not None else []
+        for event in withheld:
+            event.withheld = True
+        try:
+            if stream == WRITE:
+                self.tree.writing_check()
+            else:
+                self.tree.loading_check()
+        finally:
+            for event in withheld:
+                event.withheld = False
+        return before - len(ongoing)
+
+    # Requests
+
+    def admit(self, o: op.Admit) -> tuple[Running, Admitted]:
+        running = self.lifecycle.new(o.request, o.namespace, o.tokens, o.priority)
+        admitted = self.lifecycle.admit(running, load_back=o.load_back, mem_quota=o.mem_quota)
+        self.requests[o.request] = running
+        return running, admitted
+
+    def prefill(self, running: Running, count: int) -> bool:
+        """One chunk; False without memory. The forward pass waits for every load."""
+        if not self._make_room(running, count):
+            return False
+        self.start_loading()
+        for event in self.unfinished(LOAD):
+            event.synchronize()
+        self._compute(running, count)
+        self.lifecycle.cache_unfinished(running)
+        self.submit_writes()
+        return True
+
+    def decode(self, running: Running, tokens: tuple[int, ...]) -> bool:
+        if not self._make_room(running, len(tokens)):
+            return False
+        self.lifecycle.decoded(running, tokens)
+        self._compute(running, len(tokens))
+        return True
+
+    def _make_room(self, running: Running, count: int) -> bool:
+        """Slots for ``count`` more tokens. A scheduler asks only for what could become free."""
+        page, have = self.config.page_size, len(running.row)
+        fresh = -(-(have + count) // page) * page - -(-have // page) * page
+        if fresh:
+            if not self._could_fit(fresh):
+                return False
+            allocation.evict_to_fit(self.built, fresh)
+        slots = allocation.extend(self.built, running.row, count)
+        if slots is None:
+            return False
+        self.lifecycle.add_slots(running, slots)
+        return True
+
+    def _could_fit(self, tokens: int) -> bool:
+        """Free and evictable memory of every component suffices (the scheduler's budget)."""
+        tree, built = self.tree, self.built
+        for component in self.config.components:
+            evictable = getattr(tree, f"{component}_evictable_size")()
+            if built.device_allocator(component).available_size() + evictable < tokens:
+                return False
+        return True
+
+    def _compute(self, running: Running, count: int) -> None:
+        begin, end = running.committed, running.committed + count
+        tags = prefix_tags(running.namespace, running.tokens[:end])
+        payload.write(self.built, running.row[begin:end], tags[begin:])
+        self.lifecycle.committed(running, end)
+
+    def finish(self, running: Running) -> None:
+        self.lifecycle.finish(running)
+        del self.requests[running.name]
+        self.submit_writes()
+
+    def abort(self, running: Running) -> None:
+        self.lifecycle.abort(running)
+        del self.requests[running.name]
+
+    def reset(self) -> None:
+        """``flush_cache`` of an idle scheduler."""
+        self.tree.reset()
+        self.built.requests.clear()
+        self.built.allocator.clear()
+
+
+def _held(locks: dict[str, Held], holder: str, tier: str) -> Held:
+    if holder not in locks:
+        raise IllegalUse(ErrorKind.PROTOCOL, f"the holder has no {tier} lock")
+    return locks.pop(holder)

@@ -1,0 +1,147 @@
+"""What a release is started with: its server arguments and the answers of stubbed names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from radixproof.impl.sglang.device import transfer_kv_direct
+from radixproof.model.config import CacheConfig
+
+
+class Arguments:
+    """The server arguments in force; a release asks for them by a global getter."""
+
+    current: SimpleNamespace = SimpleNamespace()
+
+
+def server_arguments(config: CacheConfig) -> SimpleNamespace:
+    """The fields of ``ServerArgs`` that the cache reads. Copies go by the ``direct`` backend."""
+    return SimpleNamespace(
+        page_size=config.page_size,
+        context_length=1024,
+        device="cpu",
+        model_path="model",
+        served_model_name="model",
+        hicache_io_backend="direct",
+        hicache_mem_layout="layer_first",
+        hicache_write_policy=config.write_policy,
+        hicache_ratio=host_ratio(config),
+        hicache_size=0,
+        hicache_host_memory_mode="cache",
+        hicache_storage_backend=None,
+        hicache_storage_backend_extra_config=None,
+        hicache_storage_prefetch_policy="best_effort",
+        hicache_storage_prefetch_threshold=256,
+        file_storage_path=None,
+        disable_hicache_numa_detect=True,
+        disaggregation_mode="null",
+        enable_unified_memory=False,
+        speculative_algorithm=None,
+        strip_thinking_cache=False,
+        enable_streaming_session=False,
+        enable_cache_report=False,
+        enable_metrics=False,
+        extra_metric_labels=None,
+        chunked_prefill_size=-1,
+        schedule_policy="fcfs",
+        swa_full_tokens_ratio=1.0,
+        enable_hisparse=False,
+        dp_size=1,
+        tp_size=1,
+        pp_size=1,
+    )
+
+
+def host_ratio(config: CacheConfig) -> float:
+    """The ``hicache_ratio`` that gives ``host_full_slots``: releases add one page to the product.
+
+    Releases size all host pools by this one number.
+    """
+    return (config.host_full_slots - config.page_size + 0.5) / config.full_slots
+
+
+def host_slots(device_slots: int, ratio: float, page_size: int) -> int:
+    """The host slots that a release makes of a ratio."""
+    return (int(device_slots * ratio) // page_size + 1) * page_size
+
+
+def _no(*_: Any, **__: Any) -> bool:
+    return False
+
+
+def _none(*_: Any, **__: Any) -> None:
+    return None
+
+
+_NOT_ON_CPU = (
+    "sglang.srt.layers.quantization.fp8_kernel.is_fp8_fnuz",
+    "sglang.kernels.ops.quantization.fp8_kernel.is_fp8_fnuz",
+    "sglang.jit_kernel.kvcache.can_use_store_cache",
+    "sglang.kernels.ops.kvcache.kvcache.can_use_store_cache",
+    "sglang.jit_kernel.hicache.can_use_hicache_jit_kernel",
+    "sglang.kernels.ops.kvcache.hicache.can_use_hicache_jit_kernel",
+    "sglang.kernels.ops.kvcache.hicache.can_use_write_back_jit_kernel",
+    "sglang.jit_kernel.utils.is_arch_support_pdl",
+    "sglang.srt.layers.dp_attention.is_dp_attention_enabled",
+    "sglang.srt.layers.attention.dsa.utils.aiter_can_use_preshuffle_paged_mqa",
+    "sglang.srt.layers.attention.dsv4.unified_kv_gate.is_unified_kv_triton",
+)
+"""Questions about kernels and parallelism whose answer on one CPU is no."""
+
+
+def stub_values() -> dict[str, Any]:
+    """Full name of a stubbed name -> what it is here. Everything else of a stub raises."""
+    getter: Callable[[], SimpleNamespace] = lambda: Arguments.current  # noqa: E731
+    fp8 = ("sglang.srt.layers.quantization.fp8_kernel", "sglang.kernels.ops.quantization.fp8_kernel")
+    return {
+        **dict.fromkeys(_NOT_ON_CPU, _no),
+        **{f"{module}.fp8_dtype": torch.float8_e4m3fn for module in fp8},
+        "sglang.srt.distributed.parallel_state.get_dcp_group_no_assert": _none,
+        "sglang.srt.server_args.get_global_server_args": getter,
+        "sgl_kernel.kvcacheio.transfer_kv_direct": transfer_kv_direct,
+    }
+
+
+_BAGS = (
+    "device",
+    "disagg",
+    "exec",
+    "lora",
+    "memory",
+    "model",
+    "observability",
+    "schedule",
+    "serving",
+    "spec",
+)
+_ONE_RANK = {
+    f"{kind}_{what}": number
+    for kind in ("tp", "pp", "dp", "attn_tp", "attn_cp", "attn_dcp")
+    for what, number in (("size", 1), ("rank", 0))
+} | {"dcp_enabled": False, "launch_world_size": 1, "nnodes": 1}
+
+
+def publish(context: Any, arguments: SimpleNamespace) -> None:
+    """Put the arguments in force. ``context``: the release's ``runtime_context`` or ``None``.
+
+    Newer releases read them from named bags of that module, older ones from one object.
+    """
+    Arguments.current = arguments
+    if context is None or not hasattr(context, "_CONTEXT"):
+        return
+    with suppress(AttributeError):  # 0.5.14 keeps none
+        context._CONTEXT._server_args = arguments
+    if not hasattr(context, "_ConfigBag"):
+        return
+    bags = {}
+    for name in _BAGS:
+        bags[name] = context._ConfigBag(name)
+        for field, value in vars(arguments).items():
+            bags[name]._set(field, value)
+    context._CONTEXT._config_bags = bags
+    context._PARALLEL._overrides.update(_ONE_RANK)

@@ -1,0 +1,276 @@
+"""Requests, by the release's own request code.
+
+``Req``, its matching, ``cache_unfinished_req`` / ``checkpoint_kv_cache``, ``release_kv_cache`` and
+``_evict_swa`` are the release's. What is ours is the order of the calls, which is that of its
+scheduler: ``PrefillAdder.add_one_req`` for an admission, ``process_batch_result`` for the rest.
+Releases differ in how a request is held and cached; each difference is one method here.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from radixproof.impl.sglang.pools import Built
+
+MAX_NEW_TOKENS = 1 << 20
+"""No request ends by length before the trace ends it."""
+
+
+class BrokenPromise(RuntimeError):
+    """A load-back brought some of the tokens that the match promised, neither all nor none.
+
+    From 0.5.20 on the scheduler raises on it.
+    """
+
+
+@dataclass(slots=True, eq=False)
+class Running:
+    """A request between admission and its end. ``tokens``: prompt and what was decoded."""
+
+    name: str
+    namespace: str
+    tokens: tuple[int, ...]
+    prompt_len: int
+    priority: int
+    req: Any
+    row: Tensor
+    """FULL slots of all allocated tokens."""
+    committed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What an admission found and did, in tokens."""
+
+    device_hit: int
+    host_hit: int
+    swa_host_hit: int
+    loaded: bool
+
+
+class Lifecycle:
+    """Admission, prefill, decode, finish and abort of requests on one cache."""
+
+    def __init__(self, built: Built) -> None:
+        self.built = built
+        self.release = built.release
+        self.tree = built.tree
+        self.batch = SimpleNamespace(
+            tree_cache=built.tree,
+            req_to_token_pool=built.requests,
+            token_to_kv_pool_allocator=built.allocator,
+            is_hybrid_swa=built.config.has_swa,
+        )
+        """What the methods of ScheduleBatch and PrefillAdder read of ``self``."""
+
+    # Fields that moved into ``req.kv`` in 0.5.19
+
+    def held(self, req: Any, name: str) -> Any:
+        return getattr(req.kv if hasattr(req, "kv") else req, name)
+
+    def hold(self, req: Any, name: str, value: Any) -> None:
+        setattr(req.kv if hasattr(req, "kv") else req, name, value)
+
+    def protected(self, req: Any) -> int:
+        return int(self.held(req, "cache_protected_len"))
+
+    def swa_evicted(self, req: Any) -> int:
+        if not self.built.config.has_swa:
+            return 0
+        kv = req.kv if hasattr(req, "kv") else req
+        if hasattr(kv, "get_evicted_seqlen"):
+            return int(kv.get_evicted_seqlen(self.release.ComponentType.SWA))
+        return int(kv.swa_evicted_seqlen)
+
+    def prefix_len(self, req: Any) -> int:
+        return int(req.prefix_len if self.release.checkpoints else len(req.prefix_indices))
+
+    # Admission
+
+    def new(self, name: str, namespace: str, tokens: tuple[int, ...], priority: int) -> Running:
+        req = self.release.schedule_batch.Req(
+            name,
+            "",
+            array("q", tokens),
+            self.release.SamplingParams(max_new_tokens=MAX_NEW_TOKENS),
+            extra_key=namespace or None,
+            priority=priority,
+        )
+        if isinstance(req.output_ids, list):  # 0.5.12 keeps tokens in lists
+            req.origin_input_ids = list(tokens)
+        empty = torch.empty((0,), dtype=torch.int64)
+        return Running(name, namespace, tokens, len(tokens), priority, req, empty)
+
+    def admit(self, new: Running, *, load_back: bool, mem_quota: int | None) -> Admitted:
+        """Match, hold the prefix, load back, lock for good: ``add_one_req`` and its caller."""
+        req = new.req
+        req.init_next_round_input(self.tree)
+        hits = (req.host_hit_length, getattr(req, "swa_host_hit_length", 0))
+        device_hit, loaded = self.prefix_len(req), False
+        with self._temporary_lock(req.last_node):
+            if load_back and any(hits) and self.has_free_load():
+                loaded = self._load_back(req, mem_quota)
+            self._lock_for_good(req)
+        new.row = self._prefix_slots(req).to(torch.int64)
+        new.committed = len(new.row)
+        return Admitted(device_hit, hits[0], hits[1], loaded)
+
+    def has_free_load(self) -> bool:
+        """Releases keep at most three loads unfinished; a scheduler asks first where it can."""
+        controller = self.built.controller
+        if controller is None:
+            return False
+        if hasattr(self.tree, "has_free_load_back_slot"):
+            return bool(self.tree.has_free_load_back_slot())
+        return len(controller.ack_load_queue) < controller.layer_done_counter.num_counters
+
+    def _temporary_lock(self, node: Any) -> Any:
+        return self.release.schedule_policy.PrefillAdder._lock_node(self.batch, node)
+
+    def _load_back(self, req: Any, mem_quota: int | None) -> bool:
+        """``init_load_back`` as ``add_one_req`` calls it; whether anything was loaded."""
+        params = self.release.params.InitLoadBackParams(
+            best_match_node=req.best_match_node,
+            host_hit_length=req.host_hit_length,
+            mem_quota=mem_quota,
+            req=req,
+        )
+        before = self._loads()
+        promised = req.host_hit_length
+        if self.release.checkpoints:
+            with self.release.schedule_policy.PrefillAdder._lock_node(
+                self.batch, req.best_match_node, lock_host=True
+            ):
+                count, req.last_node = self.tree.init_load_back(params)
+            if 0 < count < promised:
+                raise BrokenPromise(f"load-back of {count} tokens, promised {promised}")
+            req.prefix_len += count
+            req.kv.cache_protected_len = req.prefix_len
+        else:
+            slots, req.last_node = self.tree.init_load_back(params)
+            if hasattr(req, "host_loaded_length") and 0 < len(slots) < promised:
+                raise BrokenPromise(f"load-back of {len(slots)} tokens, promised {promised}")
+            req.prefix_indices = torch.cat([req.prefix_indices, slots])
+            self.hold(req, "cache_protected_len", len(req.prefix_indices))
+        return self._loads() > before
+
+    def _loads(self) -> int:
+        return len(self.tree.ongoing_load_back)
+
+    def _lock_for_good(self, req: Any) -> None:
+        if self.release.checkpoints:
+            req.lock = self.tree.lock(req.last_node)
+        else:
+            self.release.schedule_policy.PrefillAdder._req_inc_lock_ref(self.batch, req)
+
+    def receipt(self, req: Any) -> Any:
+        """What has to be given back to release the request's lock."""
+        if self.release.checkpoints:
+            return req.lock.receipt
+        return getattr(req, "lock_receipt", req)  # until 0.5.19 the mark is the request's own
+
+    def _prefix_slots(self, req: Any) -> Tensor:
+        if self.release.checkpoints:
+            slots: Tensor = self.tree.prefix_device_indices(req)
+            return slots[: req.prefix_len]
+        return req.prefix_indices  # type: ignore[no-any-return]
+
+    def _write_row(self, running: Running, begin: int) -> None:
+        index = self.held(running.req, "req_pool_idx")
+        added = running.row[begin:].to(torch.int32)
+        self.built.requests.write((index, slice(begin, len(running.row))), added)
+
+    def add_slots(self, running: Running, slots: Tensor) -> None:
+        """Newly allocated slots join the row, which the request gets with its first ones."""
+        begin = len(running.row)
+        if self.held(running.req, "req_pool_idx") is None:
+            self.built.requests.alloc([running.req])
+            begin = 0
+        running.row = torch.cat([running.row, slots])
+        self._write_row(running, begin)
+        self.hold(running.req, "kv_allocated_len", len(running.row))
+
+    # Between admission and end
+
+    def committed(self, running: Running, end: int) -> None:
+        """The KV of all tokens before ``end`` is computed."""
+        running.committed = end
+        self.hold(running.req, "kv_committed_len", end)
+
+    def cache_unfinished(self, running: Running) -> None:
+        """After a chunk: ``chunked`` while more of the prompt is to come."""
+        req, end = running.req, running.committed
+        self._extend_to(req, end)
+        if end == running.prompt_len:
+            self.decoded(running, ())  # the first output token is sampled before the insert
+        if self.release.checkpoints:
+            self.release.common.checkpoint_kv_cache(req, self.tree)
+        else:
+            chunked = {"chunked": True} if end < running.prompt_len else {}
+            self.release.common.maybe_cache_unfinished_req(req, self.tree, **chunked)
+        self._reread_row(running)
+
+    def _extend_to(self, req: Any, end: int) -> None:
+        """How far this forward pass has computed the request."""
+        if self.release.checkpoints:
+            req.extend_end = end
+        elif hasattr(req, "set_extend_range"):
+            req.set_extend_range(self.prefix_len(req), end)
+        elif hasattr(req, "fill_len"):
+            req.fill_len = end
+        else:
+            req.fill_ids = (req.origin_input_ids + req.output_ids)[:end]
+
+    def _reread_row(self, running: Running) -> None:
+        """The row now holds the tree's slots where the tree had them already."""
+        index = self.held(running.req, "req_pool_idx")
+        row = self.built.requests.req_to_token[index, : len(running.row)]
+        running.row = row.to(torch.int64)
+
+    def decoded(self, running: Running, tokens: tuple[int, ...]) -> None:
+        """The output so far; the token sampled last has no KV yet."""
+        running.tokens += tokens
+        output = [*running.tokens[running.prompt_len :], 0]
+        as_list = isinstance(running.req.output_ids, list)
+        running.req.output_ids = output if as_list else array("q", output)
+
+    def slide_window(self, running: Running) -> None:
+        """``ScheduleBatch._evict_swa`` with the number of tokens before the one to compute."""
+        batch = self.release.schedule_batch.ScheduleBatch
+        batch._evict_swa(self.batch, running.req, running.committed)
+
+    # The end
+
+    def finish(self, running: Running) -> None:
+        req = running.req
+        req.finished_reason = self.release.schedule_batch.FINISH_LENGTH(length=len(req.output_ids))
+        self._release(req, insert=True)
+
+    def abort(self, running: Running) -> None:
+        if self.held(running.req, "req_pool_idx") is None:
+            self._forget(running.req)
+            return
+        running.req.finished_reason = self.release.schedule_batch.FINISH_ABORT("aborted")
+        self._release(running.req, insert=False)
+
+    def _forget(self, req: Any) -> None:
+        """A request that was admitted and has allocated nothing gives its lock back."""
+        if self.release.checkpoints:
+            self.tree.unlock(req.lock)
+        elif hasattr(req, "lock_receipt"):
+            self.tree.dec_lock_ref(req.last_node, req.lock_receipt)
+        else:
+            params = self.release.params.DecLockRefParams(swa_uuid_for_lock=req.swa_uuid_for_lock)
+            self.tree.dec_lock_ref(req.last_node, params)
+
+    def _release(self, req: Any, *, insert: bool) -> None:
+        if self.release.checkpoints:
+            self.release.common.release_kv_cache(req, self.tree, checkpoint=insert)
+        else:
+            self.release.common.release_kv_cache(req, self.tree, is_insert=insert)

@@ -1,0 +1,186 @@
+"""Building a release's pools, allocators and cache for one configuration."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from radixproof.impl.sglang import configuration
+from radixproof.impl.sglang.release import Release, accepted
+from radixproof.model.config import FULL, SWA, CacheConfig
+from radixproof.model.errors import ConfigError
+
+LAYERS = 2
+"""Layers of each kind: enough to tell a torn copy from a whole one."""
+REQUESTS = 8
+CONTEXT = 256
+"""Tokens in a row of the request table."""
+KV_TYPE = torch.int64
+"""Elements of the pools: copies are blind to the type, and a 48-bit tag fits in one."""
+
+
+@dataclass(slots=True)
+class Built:
+    """One cache with everything around it. ``allocators`` by pool: what has its free list."""
+
+    config: CacheConfig
+    release: Release
+    tree: Any
+    allocator: Any
+    requests: Any
+    layers: dict[str, list[Tensor]]
+    """Pool -> its K and V tensors, layer by layer, each (slots, heads, dim)."""
+    host: dict[str, Any]
+    """Component -> host pool."""
+
+    @property
+    def controller(self) -> Any:
+        return self.tree.cache_controller
+
+    def device_allocator(self, component: str) -> Any:
+        if not self.config.has_swa:
+            return self.allocator
+        name = "full_attn_allocator" if component == FULL else "swa_attn_allocator"
+        return getattr(self.allocator, name)
+
+
+def build(release: Release, config: CacheConfig, core: str) -> Built:
+    """An empty cache. Raises ``ConfigError`` for a configuration that the release cannot have."""
+    require_possible(release, config)
+    config = replace(config, materialize_out_of_window_leaf=not release.vetoes_leaves)
+    arguments = configuration.server_arguments(config)
+    configuration.publish(release.context, arguments)
+    requests = release.memory_pool.ReqToTokenPool(
+        size=REQUESTS, max_context_len=CONTEXT, device="cpu", enable_memory_saver=False
+    )
+    pools, allocator = _device_pools(release, config)
+    types = release.ComponentType
+    os.environ["SGLANG_UNIFIED_RADIX_TREE_CORE_BACKEND"] = core  # how 0.5.19 and 0.5.20 choose
+    params = release.CacheInitParams(
+        **accepted(
+            release.CacheInitParams,
+            disable=False,
+            req_to_token_pool=requests,
+            token_to_kv_pool_allocator=allocator,
+            page_size=config.page_size,
+            sliding_window_size=config.sliding_window if config.has_swa else None,
+            tree_components=(types.FULL, types.SWA) if config.has_swa else (types.FULL,),
+            tree_core_backend=core,
+        )
+    )
+    tree = release.UnifiedRadixCache(params)
+    _silence(tree)
+    _require_core(tree, core)
+    host: dict[str, Any] = {}
+    layers = {c: _layers(pool.k_buffer, pool.v_buffer) for c, pool in pools.items()}
+    if config.has_host:
+        host = _host_pools(tree, arguments, params, config)
+        layers |= {
+            f"host_{c}": _layers(pool.k_data_refs, pool.v_data_refs) for c, pool in host.items()
+        }
+    return Built(config, release, tree, allocator, requests, layers, host)
+
+
+def require_possible(release: Release, config: CacheConfig) -> None:
+    """Host pools are sized by one ratio, and in some releases larger than the device's."""
+    if config.load_back_threshold < 1:
+        raise ConfigError("SGLang loads back at least one token: load_back_threshold >= 1")
+    if not config.has_host:
+        return
+    sizes = [(FULL, config.full_slots, config.host_full_slots)]
+    if config.has_swa:
+        sizes.append((SWA, config.swa_slots, config.host_swa_slots))
+    for component, device, host in sizes:
+        wanted = configuration.host_slots(
+            device, configuration.host_ratio(config), config.page_size
+        )
+        if host != wanted:
+            raise ConfigError(
+                f"SGLang sizes all host pools by one ratio: host_{component}_slots"
+                f" must be {wanted} here, not {host}"
+            )
+        if release.host_larger_than_device and host <= device:
+            raise ConfigError("this release wants each host pool larger than its device pool")
+
+
+def _device_pools(release: Release, config: CacheConfig) -> tuple[dict[str, Any], Any]:
+    """KV pools by component, and the allocator over them."""
+    common = {
+        "page_size": config.page_size,
+        "dtype": KV_TYPE,
+        "head_num": 1,
+        "head_dim": 1,
+        "device": "cpu",
+    }
+    if not config.has_swa:
+        pool = release.memory_pool.MHATokenToKVPool(
+            size=config.full_slots, layer_num=LAYERS, enable_memory_saver=False, **common
+        )
+        return {FULL: pool}, _plain_allocator(release, config, pool)
+    kind = release.swa_memory_pool.SWAKVPool
+    # Until 0.5.14 the constructor also wants ``enable_kvcache_transpose``.
+    transpose = accepted(kind.__init__, enable_kvcache_transpose=False)
+    both = kind(
+        size=config.full_slots,
+        size_swa=config.swa_slots,
+        swa_attention_layer_ids=list(range(LAYERS)),
+        full_attention_layer_ids=list(range(LAYERS, 2 * LAYERS)),
+        **common,
+        **transpose,
+    )
+    allocator = release.SwaAllocator(
+        size=config.full_slots,
+        size_swa=config.swa_slots,
+        page_size=config.page_size,
+        dtype=KV_TYPE,
+        device="cpu",
+        kvcache=both,
+        need_sort=False,
+    )
+    return {FULL: both.full_kv_pool, SWA: both.swa_kv_pool}, allocator
+
+
+def _plain_allocator(release: Release, config: CacheConfig, pool: Any) -> Any:
+    rest = {"dtype": KV_TYPE, "device": "cpu", "kvcache": pool, "need_sort": False}
+    if config.page_size == 1:
+        return release.allocator.TokenToKVPoolAllocator(config.full_slots, **rest)
+    return release.allocator.PagedTokenToKVPoolAllocator(
+        config.full_slots, config.page_size, **rest
+    )
+
+
+def _host_pools(
+    tree: Any, arguments: SimpleNamespace, params: Any, config: CacheConfig
+) -> dict[str, Any]:
+    tree.init_hicache(arguments, params)
+    if hasattr(tree, "shutdown"):
+        atexit.unregister(tree.shutdown)
+    tree.load_back_threshold = config.load_back_threshold
+    entries = tree.cache_controller.mem_pool_host.entry_map
+    names = {FULL: "kv", SWA: "swa"}
+    by_name = {str(getattr(k, "value", k)): entry.host_pool for k, entry in entries.items()}
+    return {c: by_name[names[c]] for c in config.components}
+
+
+def _layers(keys: Any, values: Any) -> list[Tensor]:
+    return [*keys, *values]
+
+
+def _silence(tree: Any) -> None:
+    """A failing ``sanity_check`` prints the tree; we have our own."""
+    for holder in (tree, getattr(tree, "tree_core", None)):
+        if holder is not None and hasattr(holder, "pretty_print"):
+            holder.pretty_print = lambda: None
+
+
+def _require_core(tree: Any, core: str) -> None:
+    """A release falls back to its Python core without a word; here that is an error."""
+    found = type(getattr(tree, "tree_core", tree)).__name__
+    if ("Rust" in found) != (core == "rust"):
+        raise ConfigError(f"the {core} core of this SGLang is not there: it runs {found}")

@@ -1,0 +1,98 @@
+"""How far up the live locks of a release reach, read off the marks it leaves on nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from radixproof.impl.sglang.cache import SglangCache
+from radixproof.model.config import FULL, SWA
+from radixproof.model.snapshot import ROOT, Receipt
+
+
+class Tree(Protocol):
+    """What is needed of a look at the tree."""
+
+    order: list[Any]
+    parents: list[int]
+    types: dict[str, Any]
+
+    def of(self, node: Any) -> int: ...
+
+    def start(self, index: int) -> int: ...
+
+
+def receipts(cache: SglangCache, tree: Tree) -> Iterator[Receipt]:
+    """Who holds which node, and from which token on."""
+    for name, held in cache.locks.items():
+        yield _device(cache, tree, "client", name, held.node, held.receipt)
+    for name, held in cache.host_locks.items():
+        yield _host(cache, tree, "client", name, held.node, held.receipt)
+    for name, running in cache.requests.items():
+        receipt = cache.lifecycle.receipt(running.req)
+        yield _device(cache, tree, "request", name, running.req.last_node, receipt)
+    if cache.built.controller is None:
+        return
+    for entry in cache.tree.ongoing_write_through.values():
+        if entry[1] is not None:
+            yield _device(cache, tree, "write", "", entry[0], entry[1])
+    for entry in cache.tree.ongoing_load_back.values():
+        yield _device(cache, tree, "load", "", entry[0], entry[1])
+        if len(entry) > 2:
+            yield _host(cache, tree, "load", "", entry[0], entry[2])
+
+
+def _device(
+    cache: SglangCache, tree: Tree, owner: str, name: str, node: Any, receipt: Any
+) -> Receipt:
+    """FULL reaches the root; SWA the node that bears the receipt's mark, or the root."""
+    anchor = tree.of(node)
+    swa = None
+    if cache.config.has_swa and anchor != ROOT:
+        swa = _marked(tree, anchor, SWA, "uuid", _mark(cache, receipt, SWA, host=False))
+    return Receipt("device", owner, name, anchor, None if anchor == ROOT else 0, swa)
+
+
+def _host(
+    cache: SglangCache, tree: Tree, owner: str, name: str, node: Any, receipt: Any
+) -> Receipt:
+    anchor = tree.of(node)
+    full = swa = None
+    if anchor >= 0:
+        full = _host_full(cache, tree, anchor, receipt)
+        if cache.config.has_swa:
+            mark = _mark(cache, receipt, SWA, host=True)
+            swa = _marked(tree, anchor, SWA, "host_uuid", mark)
+    return Receipt("host", owner, name, anchor, full, swa)
+
+
+def _host_full(cache: SglangCache, tree: Tree, anchor: int, receipt: Any) -> int | None:
+    """FULL is counted where there was host data to count: a receipt with marks has one then."""
+    mark = _mark(cache, receipt, FULL, host=True)
+    if mark is not None:
+        return _marked(tree, anchor, FULL, "host_uuid", mark)
+    if hasattr(receipt, "component_host_lock_uuids"):
+        return None
+    return tree.start(anchor)
+
+
+def _mark(cache: SglangCache, receipt: Any, component: str, *, host: bool) -> Any:
+    """The number that the receipt shares with the topmost node it counts; ``None``: none."""
+    uuids = "component_host_lock_uuids" if host else "component_lock_uuids"
+    if hasattr(receipt, uuids):
+        kind = getattr(cache.release.ComponentType, component.upper())
+        return getattr(receipt, uuids).get(kind)
+    if component != SWA:
+        return None
+    return getattr(receipt, "swa_uuid_for_host_lock" if host else "swa_uuid_for_lock", None)
+
+
+def _marked(tree: Tree, anchor: int, component: str, key: str, mark: Any) -> int:
+    """The first token of the node upwards that bears the mark; 0: the walk reached the root."""
+    index = anchor
+    while mark is not None and index >= 0:
+        data = tree.order[index].component_data[tree.types[component]]
+        if data.metadata.get(key) == mark:
+            return tree.start(index)
+        index = tree.parents[index]
+    return 0

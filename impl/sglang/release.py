@@ -1,0 +1,164 @@
+"""Finding the parts of a release: by what is there, never by version number."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import logging
+from array import array
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from radixproof.impl.sglang import configuration, loader
+from radixproof.impl.sglang.device import DEVICE, host_memory, transfer_kv_direct
+
+_MEM = "sglang.srt.mem_cache"
+_ON_DEVICE = (
+    f"{_MEM}.hybrid_cache.hybrid_cache_controller",
+    "sglang.srt.managers.cache_controller",
+    f"{_MEM}.l2_transfer",
+)
+"""Modules that make streams and events."""
+_COPYING = (
+    f"{_MEM}.memory_pool_host",
+    f"{_MEM}.pool_host.mha",
+    f"{_MEM}.pool_host.common",
+    f"{_MEM}.pool_host.mla",
+)
+"""Modules that copy between pools or allocate host memory."""
+
+
+class NotSglang(Exception):
+    """A tree whose cache cannot be imported or driven; one line that says why."""
+
+
+class Release:
+    """The classes and functions of one tree. One process holds one release."""
+
+    def __init__(self, root: Path) -> None:
+        """``root``: the folder that contains ``sglang/``. Raises ``NotSglang``."""
+        if not (root / "sglang" / "srt" / "mem_cache").is_dir():
+            raise NotSglang(f"{root} holds no SGLang: there is no sglang/srt/mem_cache")
+        loader.install(root, configuration.stub_values())
+        logging.disable(logging.CRITICAL)
+        try:
+            self._find()
+        except loader.StubCalled as problem:
+            raise NotSglang(f"the import of SGLang needs {problem}") from problem
+        except Exception as problem:
+            told = f"{type(problem).__name__}: {problem}".splitlines()[0]
+            raise NotSglang(f"SGLang at {root} does not import: {told}") from problem
+        self._stand_in()
+
+    def _find(self) -> None:
+        cache = _module(f"{_MEM}.unified_radix_cache")
+        if not hasattr(cache.UnifiedRadixCache, "init_hicache"):
+            raise AttributeError("its unified cache has no host tier")
+        self.UnifiedRadixCache = cache.UnifiedRadixCache
+        self.components = _module(
+            f"{_MEM}.unified_cache.components", f"{_MEM}.unified_cache_components"
+        )
+        self.ComponentType = self.components.ComponentType
+        self.params = _module(f"{_MEM}.base_prefix_cache")
+        self.CacheInitParams = _module(f"{_MEM}.cache_init_params").CacheInitParams
+        self.RadixKey = _module(f"{_MEM}.radix_cache").RadixKey
+        self.memory_pool = _module(f"{_MEM}.memory_pool")
+        self.swa_memory_pool = _module(f"{_MEM}.swa_memory_pool")
+        self.allocator = _module(f"{_MEM}.allocator")
+        self.SwaAllocator = getattr(
+            self.swa_memory_pool, "SWATokenToKVPoolAllocator", None
+        ) or _module(f"{_MEM}.allocator.swa").SWATokenToKVPoolAllocator
+        self.common = _module(f"{_MEM}.common")
+        self.schedule_batch = _module("sglang.srt.managers.schedule_batch")
+        self.schedule_policy = _module("sglang.srt.managers.schedule_policy")
+        self.SamplingParams = _module("sglang.srt.sampling.sampling_params").SamplingParams
+        self.context = _module_or_none("sglang.srt.runtime_context")
+        self.has_tree_core = hasattr(cache, "select_tree_core_backend") or hasattr(
+            cache, "UnifiedTreeCore"
+        )
+        """Nodes are integers, and the tree lives in ``tree_core``."""
+        self.checkpoints = hasattr(self.common, "checkpoint_kv_cache")
+        """Requests are cached by ``checkpoint_kv_cache`` and hold a ``TreeLock``."""
+        self.host_larger_than_device = _asserts_larger_host()
+        self.features = self._features(cache)
+
+    @property
+    def vetoes_leaves(self) -> bool:
+        """A leaf wholly outside the SWA window is not made (6.2.6, until 0.5.14)."""
+        return "vetoes-leaves" in self.features
+
+    def _features(self, cache: Any) -> frozenset[str]:
+        """Names of what this release does differently from others (``FEATURES``)."""
+        lock = {f for f in self.params.DecLockRefParams.__dataclass_fields__}
+        match = self.params.MatchResult._fields
+        source = inspect.getsource(self.UnifiedRadixCache)
+        envs = importlib.import_module("sglang.srt.environ").envs
+        window = getattr(envs, "SGLANG_OPT_UNIFIED_CACHE_FREE_OUT_OF_WINDOW_SLOTS", None)
+        found = {
+            "skip-set-locks": "node_id" not in lock,
+            "unpinned-loads": "host_lock_params" not in source and "host_anchor" not in source,
+            "aux-backup-later": self.has_tree_core and "BackupKV" in _sources(self.components),
+            "slides-in-prefill": window is not None and bool(window.get()),
+            "chunks-count-hits": "chunked" not in self.params.InsertParams.__dataclass_fields__,
+            "splits-at-prompt": "prompt_key" in source,
+            "stops-at-branches": "swa_branching_seqlen" in match,
+            "vetoes-leaves": "should_skip_leaf_creation" in _sources(self.components),
+        }
+        return frozenset(name for name, there in found.items() if there)
+
+    def _stand_in(self) -> None:
+        """Put the stand-ins of device.py where CUDA would be."""
+        for module in _modules_there(_ON_DEVICE):
+            if hasattr(module, "device_module"):
+                module.device_module = DEVICE
+        for module in _modules_there(_COPYING):
+            module.transfer_kv_direct = transfer_kv_direct  # type: ignore[attr-defined]
+            if hasattr(module, "ALLOC_MEMORY_FUNCS"):
+                module.ALLOC_MEMORY_FUNCS["cpu"] = host_memory
+
+    def key(self, tokens: Iterable[int], namespace: str) -> Any:
+        return self.RadixKey(array("q", tokens), namespace or None)
+
+
+def _sources(package: Any) -> str:
+    """The text of a package's modules, to ask for a word that a feature brings."""
+    folder = Path(str(package.__file__)).parent
+    return "".join(p.read_text(encoding="utf-8") for p in sorted(folder.glob("*.py")))
+
+
+def accepted(function: Callable[..., Any], **wanted: Any) -> dict[str, Any]:
+    """Those keyword arguments that a function takes by name."""
+    known = inspect.signature(function).parameters
+    return {name: value for name, value in wanted.items() if name in known}
+
+
+def _asserts_larger_host() -> bool:
+    """Whether host pools must be larger than device pools (until 0.5.14)."""
+    modules = _modules_there((f"{_MEM}.pool_host.base", f"{_MEM}.memory_pool_host"))
+    classes = [m.HostKVCache for m in modules if hasattr(m, "HostKVCache")]
+    return any("should be larger than" in inspect.getsource(c) for c in classes)
+
+
+def _module(*names: str) -> Any:
+    """The first of several places where a module may be."""
+    missing: ModuleNotFoundError | None = None
+    for name in names:
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as problem:
+            missing = problem
+    assert missing is not None
+    raise missing
+
+
+def _module_or_none(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        return None
+
+
+def _modules_there(names: Iterable[str]) -> list[ModuleType]:
+    return [module for name in names if (module := _module_or_none(name)) is not None]

@@ -1,0 +1,247 @@
+"""A release as a subject: operations in, outcomes and snapshots out."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from radixproof.impl.sglang.cache import SglangCache
+from radixproof.impl.sglang.pools import build
+from radixproof.impl.sglang.release import Release
+from radixproof.impl.sglang.snapshot import Observer
+from radixproof.model import operations as op
+from radixproof.impl.sglang.transfers import slots_of
+from radixproof.model.config import FULL, SWA, CacheConfig
+from radixproof.model.errors import ErrorKind, IllegalUse
+from radixproof.model.outcome import Outcome, error, ok, refused
+from radixproof.model.snapshot import Snapshot
+
+FRAMES = 12
+"""Innermost frames of a traceback that a verdict keeps."""
+
+
+class SglangSubject:
+    """Brings a release's cache through a trace. Whatever it raises becomes an outcome."""
+
+    def __init__(self, cache: SglangCache, name: str) -> None:
+        self.cache = cache
+        self.name = name
+        self._observer: Observer | None = None
+        self.traceback = ""
+        """Of the exception that the last operation ended with."""
+
+    def apply(self, operation: op.Operation) -> Outcome:
+        perform: Callable[[Any], Outcome] = getattr(self, f"_{op.NAMES[type(operation)]}")
+        try:
+            return perform(operation)
+        except IllegalUse as illegal:
+            return error(illegal.kind, illegal.reason)
+        except Exception as problem:
+            self.traceback = traceback.format_exc(limit=-FRAMES)
+            return error(ErrorKind.INTERNAL, where(problem))
+        finally:
+            self._observer = None
+            self.cache.transfers.note()
+
+    def snapshot(self) -> Snapshot:
+        return self.observer().snapshot()
+
+    def observer(self) -> Observer:
+        """One look, shared by whoever needs it before the next operation."""
+        if self._observer is None:
+            self._observer = Observer(self.cache)
+        return self._observer
+
+    def check_itself(self) -> str | None:
+        """The release's own ``sanity_check``: what it complains of, or ``None``."""
+        try:
+            self.cache.tree.sanity_check()
+        except AssertionError as problem:
+            return str(problem)
+        return None
+
+    def close(self) -> None:
+        """Everything goes with the objects."""
+
+    def _node(self, namespace: str, tokens: tuple[int, ...]) -> Any:
+        node = self.observer().node_at(namespace, tokens)
+        if node is None:
+            raise IllegalUse(ErrorKind.ARGUMENT, "no node spells these tokens")
+        return node
+
+    def _match(self, o: op.Match) -> Outcome:
+        found = self.cache.match(o.namespace, o.tokens)
+        self._observer = None
+        return ok(
+            found.slots,
+            device_hit=len(found.slots),
+            best_match=self._end(found.best_match_node),
+            host_hit=found.host_hit,
+            swa_host_hit=found.swa_host_hit,
+        )
+
+    def _end(self, node: Any) -> int:
+        observer = self.observer()
+        index = observer.of(node)
+        return len(observer.spelled[index]) if index >= 0 else 0
+
+    def _insert(self, o: op.Insert) -> Outcome:
+        page = self.cache.config.page_size
+        length = len(o.tokens) // page * page
+        _require(bool(o.tokens), "an insert needs tokens")
+        _require(0 <= o.swa_evicted <= length, "swa_evicted lies outside the aligned key")
+        _require(o.swa_evicted % page == 0, "swa_evicted is not page-aligned")
+        _require(self.cache.config.has_swa or not o.swa_evicted, "swa_evicted without SWA")
+        prefix_len = self.cache.insert(o)
+        return refused("no device slots") if prefix_len is None else ok(prefix_len=prefix_len)
+
+    def _lock(self, o: op.Lock) -> Outcome:
+        return ok(delta=self.cache.lock(o.holder, self._node(o.namespace, o.tokens)))
+
+    def _unlock(self, o: op.Unlock) -> Outcome:
+        self.cache.unlock(o.holder)
+        return ok()
+
+    def _host_lock(self, o: op.HostLock) -> Outcome:
+        _require(self.cache.config.has_host and bool(o.tokens), "nothing to lock on the host")
+        self.cache.host_lock(o.holder, self._node(o.namespace, o.tokens))
+        return ok()
+
+    def _host_unlock(self, o: op.HostUnlock) -> Outcome:
+        self.cache.host_unlock(o.holder)
+        return ok()
+
+    def _evict(self, o: op.Evict) -> Outcome:
+        _require(o.full >= 0 and o.swa >= 0, "a negative number of tokens")
+        _require(self.cache.config.has_swa or not o.swa, "there is no SWA")
+        full, swa = self.cache.evict(o.full, o.swa)
+        return ok(freed_full=full, freed_swa=swa)
+
+    def _evict_host(self, o: op.EvictHost) -> Outcome:
+        config = self.cache.config
+        _require(o.count >= 0, "a negative number of tokens")
+        _require(o.component in config.components, f"no component {o.component!r}")
+        _require(config.has_host, "there is no host tier")
+        return ok(freed=self.cache.evict_host(o.count, o.component))
+
+    def _load_back(self, o: op.LoadBack) -> Outcome:
+        _require(bool(o.tokens), "the root is no load target")
+        node = self._node(o.namespace, o.tokens)
+        moves = self.cache.load_back(node, o.mem_quota)
+        if moves is None:
+            return refused("load-back refused")
+        return ok(loaded_full=slots_of(moves, FULL), loaded_swa=slots_of(moves, SWA))
+
+    def _start_loading(self, o: op.StartLoading) -> Outcome:
+        if len(self.cache.unfinished(op.LOAD)) >= 3:
+            return refused("three load submissions are unfinished")
+        return ok(submitted=self.cache.start_loading())
+
+    def _execute(self, o: op.Execute) -> Outcome:
+        _require(o.stream in op.STREAMS, f"no stream {o.stream!r}")
+        if o.stream == op.WRITE:
+            self.cache.submit_writes()
+        waiting = self.cache.unfinished(o.stream)
+        if not waiting:
+            raise IllegalUse(ErrorKind.PROTOCOL, f"nothing waits on the {o.stream} stream")
+        waiting[0].synchronize()
+        return ok()
+
+    def _observe(self, o: op.Observe) -> Outcome:
+        _require(o.stream in op.STREAMS, f"no stream {o.stream!r}")
+        _require(o.limit is None or o.limit >= 0, "a negative limit")
+        return ok(acknowledged=self.cache.observe(o.stream, o.limit))
+
+    def _admit(self, o: op.Admit) -> Outcome:
+        _require(bool(o.tokens), "a request needs tokens")
+        _require_pairing(o.request not in self.cache.requests, "the request runs already")
+        running, admitted = self.cache.admit(o)
+        return ok(
+            tuple(running.row.tolist()),
+            device_hit=admitted.device_hit,
+            host_hit=admitted.host_hit,
+            swa_host_hit=admitted.swa_host_hit,
+            loaded=int(admitted.loaded),
+            protected=self.cache.lifecycle.protected(running.req),
+        )
+
+    def _prefill(self, o: op.Prefill) -> Outcome:
+        running = self._running(o.request)
+        left = running.prompt_len - running.committed
+        _require(1 <= o.count <= left, f"count must be from 1 to {left}")
+        if not self.cache.prefill(running, o.count):
+            return refused("no device slots")
+        return ok(protected=self.cache.lifecycle.protected(running.req))
+
+    def _decode(self, o: op.Decode) -> Outcome:
+        running = self._complete(o.request)
+        _require(bool(o.tokens), "a decode step needs tokens")
+        if not self.cache.decode(running, o.tokens):
+            return refused("no device slots")
+        return ok(committed=running.committed)
+
+    def _slide_window(self, o: op.SlideWindow) -> Outcome:
+        _require(self.cache.config.has_swa, "there is no SWA")
+        running = self._complete(o.request)
+        lifecycle = self.cache.lifecycle
+        lifecycle.slide_window(running)
+        return ok(swa_evicted=lifecycle.swa_evicted(running.req))
+
+    def _finish(self, o: op.Finish) -> Outcome:
+        self.cache.finish(self._complete(o.request))
+        return ok()
+
+    def _abort(self, o: op.Abort) -> Outcome:
+        self.cache.abort(self._running(o.request))
+        return ok()
+
+    def _reset(self, o: op.Reset) -> Outcome:
+        cache = self.cache
+        busy = cache.requests or cache.locks or cache.host_locks
+        if cache.built.controller is not None:
+            busy = busy or cache.tree.ongoing_write_through or cache.tree.ongoing_load_back
+        if busy:
+            raise IllegalUse(ErrorKind.BUSY, "requests, locks or transfers are in flight")
+        cache.reset()
+        return ok()
+
+    def _fail_allocation(self, o: op.FailAllocation) -> Outcome:
+        raise IllegalUse(ErrorKind.ARGUMENT, "a release's allocations fail by shortage alone")
+
+    def _running(self, name: str) -> Any:
+        running = self.cache.requests.get(name)
+        if running is None:
+            raise IllegalUse(ErrorKind.PROTOCOL, f"no request {name!r} runs")
+        return running
+
+    def _complete(self, name: str) -> Any:
+        running = self._running(name)
+        _require_pairing(running.committed >= running.prompt_len, "the prompt is not complete")
+        return running
+
+
+def where(problem: Exception) -> str:
+    """An exception in one line, with the innermost place in the release that raised it."""
+    frames = traceback.extract_tb(problem.__traceback__)
+    inside = [f for f in frames if "/sglang/srt/" in f.filename]
+    told = f"{type(problem).__name__}: {problem}".splitlines()[0][:300]
+    if not inside:
+        return told
+    last = inside[-1]
+    return f"{told} ({last.filename.split('/sglang/srt/')[-1]}:{last.lineno}, {last.name})"
+
+
+def _require(condition: bool, reason: str) -> None:
+    if not condition:
+        raise IllegalUse(ErrorKind.ARGUMENT, reason)
+
+
+def _require_pairing(condition: bool, reason: str) -> None:
+    if not condition:
+        raise IllegalUse(ErrorKind.PROTOCOL, reason)
+
+
+def open_sglang(release: Release, config: CacheConfig, core: str, name: str) -> SglangSubject:
+    """An empty cache of a release. Raises ``ConfigError`` for what the release cannot be."""
+    return SglangSubject(SglangCache(build(release, config, core)), name)

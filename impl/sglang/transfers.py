@@ -1,0 +1,85 @@
+"""Which slots each pending copy moves: noted when it is queued, before submissions are merged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor
+
+from radixproof.impl.sglang.device import Copy, Event
+from radixproof.impl.sglang.pools import Built
+from radixproof.model.config import FULL, SWA
+from radixproof.model.operations import LOAD, WRITE
+from radixproof.model.snapshot import Move, Slots
+
+Moves = tuple[Move, ...]
+
+
+class TransferLog:
+    """Slots of the copies that are queued or not acknowledged, by stream and ack id."""
+
+    def __init__(self, built: Built) -> None:
+        self.built = built
+        self.moves: dict[tuple[str, int], Moves] = {}
+        self._owner = {
+            layer.data_ptr(): pool for pool, layers in built.layers.items() for layer in layers
+        }
+
+    def note(self) -> None:
+        """Look at what is queued and at what was submitted at once; forget what is gone."""
+        controller = self.built.controller
+        if controller is None:
+            return
+        waiting: set[tuple[str, int]] = set()
+        for stream, queue, acks in (
+            (WRITE, controller.write_queue, controller.ack_write_queue),
+            (LOAD, controller.load_queue, controller.ack_load_queue),
+        ):
+            for operation in queue:
+                for id in operation.node_ids:
+                    waiting.add((stream, id))
+                    self.moves[stream, id] = self._queued(operation)
+            for ack in acks:
+                for id in ack.node_ids:
+                    waiting.add((stream, id))
+                if len(ack.node_ids) == 1 and (stream, ack.node_ids[0]) not in self.moves:
+                    self.moves[stream, ack.node_ids[0]] = self._submitted(stream, ack.finish_event)
+        self.moves = {key: moves for key, moves in self.moves.items() if key in waiting}
+
+    def of(self, stream: str, id: int) -> Moves:
+        return self.moves.get((stream, id), ())
+
+    def _queued(self, operation: Any) -> Moves:
+        found = {FULL: (operation.device_indices, operation.host_indices)}
+        for extra in getattr(operation, "pool_transfers", None) or ():
+            if extra.device_indices is not None and extra.host_indices is not None:
+                found[SWA] = (extra.device_indices, extra.host_indices)
+        return tuple(Move(c, _slots(d), _slots(h)) for c, (d, h) in found.items() if len(d))
+
+    def _submitted(self, stream: str, event: Event) -> Moves:
+        """Read off the copies that have yet to run."""
+        if event.done or event.stream is None:
+            return ()
+        found: dict[str, Move] = {}
+        for copy in event.stream.copies_before(event):
+            pools = self._pool(copy.sources), self._pool(copy.targets)
+            component = pools[1] if stream == LOAD else pools[0]
+            source, target = _slots(copy.source_slots), _slots(copy.target_slots)
+            device, host = (target, source) if stream == LOAD else (source, target)
+            found[component] = Move(component, device, host)
+        return tuple(found[c] for c in self.built.config.components if c in found)
+
+    def _pool(self, layers: list[Tensor]) -> str:
+        return self._owner.get(layers[0].data_ptr(), "")
+
+
+def slots_of(moves: Moves, component: str) -> int:
+    """Tokens of one component that a copy moves."""
+    return sum(len(m.device) for m in moves if m.component == component)
+
+
+def _slots(indices: Tensor) -> Slots:
+    return tuple(indices.tolist())
+
+

@@ -1,0 +1,1 @@
+"""Judging real SGLang: by what its state shows, without a model beside it (docs/sglang.md)."""

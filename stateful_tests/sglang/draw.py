@@ -1,0 +1,135 @@
+"""Configurations and operations for a release: those of the machine, made legal for a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from random import Random
+
+from radixproof.impl.sglang.configuration import host_ratio, host_slots
+from radixproof.model import operations as op
+from radixproof.model.config import CacheConfig
+from radixproof.stateful_tests.choose import Chooser, RandomChooser
+from radixproof.stateful_tests.configs import Limits, draw_config
+from radixproof.stateful_tests.enabled import Situation, draw_operation, draw_style, draw_weights
+from radixproof.stateful_tests.lockstep import Coverage
+from radixproof.stateful_tests.sglang.legal import DEFAULT, Reach, made_legal, why_illegal
+from radixproof.stateful_tests.sglang.solo import Solo
+from radixproof.stateful_tests.verdict import Counterexample
+
+STEPS = 60
+TRIES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a release lets a configuration be."""
+
+    host_larger_than_device: bool
+    """Every host pool has more slots than its device pool."""
+    vetoes_leaves: bool
+    """A leaf wholly outside the SWA window is not made."""
+
+
+def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
+    """A configuration that a server of the release can have: host pools by one ratio."""
+    config = draw_config(choose, limits)
+    config = replace(
+        config,
+        load_back_threshold=max(1, config.load_back_threshold),
+        materialize_out_of_window_leaf=not shape.vetoes_leaves,
+    )
+    if not config.has_host:
+        return config
+    percent = choose.pick((200, 200, 150, 300) if shape.host_larger_than_device else _RATIOS)
+    pages = config.full_slots // config.page_size * percent // 100 + 1
+    config = replace(config, host_full_slots=pages * config.page_size)
+    if not config.has_swa:
+        return config
+    swa = host_slots(config.swa_slots, host_ratio(config), config.page_size)
+    return replace(config, host_swa_slots=swa)
+
+
+_RATIOS = (200, 200, 100, 50, 25)
+
+
+def draw_legal(s: Situation, choose: Chooser, reach: Reach) -> op.Operation:
+    """An operation that a server could do now. ``Match`` always is."""
+    for _ in range(TRIES):
+        operation = made_legal(draw_operation(s, choose), reach)
+        if why_illegal(s.state, operation, reach) is None:
+            return operation
+    return op.Match((1,) * s.state.config.page_size)
+
+
+def walk(
+    run: Solo, choose: Chooser, *, steps: int = STEPS, style: Situation | None = None
+) -> Counterexample | None:
+    """``steps`` operations drawn from the subject's own state, then everything is given back."""
+    situation = style or draw_style(choose, run.state)
+    situation.weights = situation.weights or draw_weights(choose)
+    for _ in range(steps):
+        situation.state = run.state
+        found = run.step(draw_legal(situation, choose, run.reach))
+        if found is not None:
+            return found
+    return wind_down(run)
+
+
+def wind_down(run: Solo) -> Counterexample | None:
+    """End every request and lock, let every copy finish, evict everything: leaks show."""
+    for operation in _endings(run):
+        found = run.step(operation)
+        if found is not None:
+            return found
+    config = run.state.config
+    last: list[op.Operation] = [op.Evict(config.full_slots, config.swa_slots)]
+    if config.has_host:
+        last += [op.EvictHost(config.pool_slots(f"host_{c}"), c) for c in config.components]
+    for operation in last:
+        found = run.step(operation)
+        if found is not None:
+            return found
+    return None
+
+
+def _endings(run: Solo) -> list[op.Operation]:
+    state = run.state
+    ends: list[op.Operation] = [op.Abort(r.name) for r in state.requests]
+    for receipt in state.receipts:
+        if receipt.owner == "client":
+            kind = op.Unlock if receipt.tier == "device" else op.HostUnlock
+            ends.append(kind(receipt.name))
+    if any(t.stage == "queued" for t in state.loads):
+        ends.append(op.StartLoading())
+    for stream, queue in ((op.WRITE, state.writes), (op.LOAD, state.loads)):
+        batches = {t.batch for t in queue if t.stage == "submitted"}
+        queued = stream == op.WRITE and any(t.stage == "queued" for t in queue)
+        loads = stream == op.LOAD and any(t.stage == "queued" for t in queue)
+        ends += [op.Execute(stream)] * (len(batches) + queued + loads)
+        ends += [op.Observe(stream)] if queue else []
+    return ends
+
+
+MakeSolo = Callable[[CacheConfig, Reach], Solo]
+
+
+def one_walk(
+    make: MakeSolo,
+    seed: int,
+    limits: Limits,
+    shape: Shape,
+    *,
+    steps: int = STEPS,
+    reach: Reach = DEFAULT,
+    coverage: Coverage | None = None,
+) -> Counterexample | None:
+    """One run on a configuration of its own, all from ``seed``."""
+    choose = RandomChooser(Random(seed))
+    run = make(draw_server(choose, limits, shape), reach)
+    try:
+        return walk(run, choose, steps=steps)
+    finally:
+        covered = run.close()
+        if coverage is not None:
+            coverage.add(covered)

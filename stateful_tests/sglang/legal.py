@@ -1,0 +1,77 @@
+"""What a server could do to a release's cache, and what only the vocabulary can say.
+
+A finding that our own misuse caused is our bug, so an operation runs on a release only if its
+scheduler could have done the same in that state. Each refusal says why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from radixproof.model import operations as op
+from radixproof.model.snapshot import Node, Snapshot
+from radixproof.stateful_tests.enabled import is_loadable
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Uses that some releases offer and no default server makes; off unless asked for."""
+
+    host_locks: bool = False
+    """Clients hold host locks, as a storage tier does while it copies."""
+    quotas: bool = False
+    """Load-backs are given a ``mem_quota``, which no scheduler passes."""
+
+
+DEFAULT = Reach()
+
+
+def why_illegal(state: Snapshot, operation: op.Operation, reach: Reach = DEFAULT) -> str | None:
+    """The reason why no server would do this here; ``None``: it is a legal use."""
+    match operation:
+        case op.FailAllocation():
+            return "allocations of a release fail by shortage alone"
+        case op.Lock():
+            node = _node(state, operation.namespace, operation.tokens)
+            if node is not None and node.evicted:
+                return "a scheduler locks the end of a device prefix"
+        case op.HostLock() | op.HostUnlock() if not reach.host_locks:
+            return "host locks are the storage tier's"
+        case op.HostLock():
+            node = _node(state, operation.namespace, operation.tokens)
+            if node is None or not node.backuped:
+                return "a host lock needs host data"
+        case op.LoadBack() | op.Admit() if operation.mem_quota is not None and not reach.quotas:
+            return "no scheduler passes a quota"
+        case op.LoadBack():
+            index = _index(state, operation.namespace, operation.tokens)
+            if index is None or not is_loadable(state, index):
+                return "only what a match finds best is loaded back"
+        case op.SlideWindow():
+            running = next((r for r in state.requests if r.name == operation.request), None)
+            if running is not None and running.committed <= running.prompt_len:
+                return "a window slides from the second output token on"
+        case op.Insert() if operation.chunked:
+            return "only requests are cached in chunks"
+        case _:
+            pass
+    return None
+
+
+def made_legal(operation: op.Operation, reach: Reach) -> op.Operation:
+    """The same operation without the arguments that no server gives."""
+    if isinstance(operation, op.LoadBack | op.Admit) and not reach.quotas:
+        return replace(operation, mem_quota=None)
+    if isinstance(operation, op.Insert):
+        return replace(operation, chunked=False)
+    return operation
+
+
+def _index(state: Snapshot, namespace: str, tokens: tuple[int, ...]) -> int | None:
+    spelled = ((i, n) for i, n in enumerate(state.nodes) if n.namespace == namespace)
+    return next((i for i, n in spelled if n.tokens == tokens), None)
+
+
+def _node(state: Snapshot, namespace: str, tokens: tuple[int, ...]) -> Node | None:
+    index = _index(state, namespace, tokens)
+    return None if index is None else state.nodes[index]

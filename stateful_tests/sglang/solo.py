@@ -1,0 +1,120 @@
+"""A release by itself: every oracle that needs no model, after every step.
+
+No crash; every state and step invariant that the release's state can show (dialect.py names the
+rest); shadow memory, which is part of the snapshot; the release's own ``sanity_check``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from radixproof.invariants.checker import IncrementalChecker
+from radixproof.model.config import CacheConfig
+from radixproof.model.errors import ErrorKind
+from radixproof.model.operations import NAMES, Operation
+from radixproof.model.outcome import Outcome, error
+from radixproof.model.snapshot import Snapshot
+from radixproof.model.trace import Trace
+from radixproof.stateful_tests.lockstep import Coverage
+from radixproof.stateful_tests.sglang.legal import DEFAULT, Reach, why_illegal
+from radixproof.stateful_tests.verdict import CRASH, OWN_CHECK, Counterexample, Finding
+
+
+class SelfCheckingSubject(Protocol):
+    """A subject that has a check of its own."""
+
+    name: str
+    traceback: str
+
+    def apply(self, operation: Operation) -> Outcome: ...
+
+    def snapshot(self) -> Snapshot: ...
+
+    def check_itself(self) -> str | None: ...
+
+    def close(self) -> None: ...
+
+
+OpenSelfChecking = Callable[[CacheConfig], SelfCheckingSubject]
+
+
+class Solo:
+    """Runs operations on one subject and judges what it shows."""
+
+    def __init__(
+        self,
+        config: CacheConfig,
+        open_subject: OpenSelfChecking,
+        unjudged: Mapping[str, str],
+        *,
+        reach: Reach = DEFAULT,
+    ) -> None:
+        self.config = config
+        self.subject = open_subject(config)
+        self.reach = reach
+        self.operations: list[Operation] = []
+        self.coverage = Coverage(configurations=1)
+        self.state = self.subject.snapshot()
+        """Of the subject, after the last step."""
+        self._checker = IncrementalChecker(self.state, unjudged)
+
+    def step(self, operation: Operation) -> Counterexample | None:
+        """Perform one operation and judge it; an illegal one is refused and nothing runs."""
+        illegal = why_illegal(self.state, operation, self.reach)
+        outcome = (
+            error(ErrorKind.ARGUMENT, illegal) if illegal else self.subject.apply(operation)
+        )
+        self.operations.append(operation)
+        self.coverage.steps += 1
+        self.coverage.outcomes[NAMES[type(operation)], outcome.kind] += 1
+        if illegal:
+            return None
+        before = self.state
+        if outcome.error is ErrorKind.INTERNAL:
+            told = outcome.reason + ("\n" + self.subject.traceback).rstrip()
+            return self._counterexample(operation, outcome, before, None, [_crash(self, told)])
+        try:
+            after = self.subject.snapshot()
+        except Exception as problem:
+            told = f"the state cannot be read: {type(problem).__name__}: {problem}"
+            return self._counterexample(operation, outcome, before, None, [_crash(self, told)])
+        violations = self._checker.step(operation, outcome, after)
+        name = self.subject.name
+        findings = [Finding(name, v.slug, v, v.fault.message) for v in violations]
+        if not after.loads:  # the release's own check is for a state without load-backs
+            complaint = self.subject.check_itself()
+            if complaint is not None:
+                findings.append(Finding(name, OWN_CHECK, None, complaint))
+        self.state = after
+        if not findings:
+            return None
+        return self._counterexample(operation, outcome, before, after, findings)
+
+    def close(self) -> Coverage:
+        """End the run; what it covered."""
+        self.subject.close()
+        self.coverage.evaluations = self._checker.evaluations
+        return self.coverage
+
+    def _counterexample(
+        self,
+        operation: Operation,
+        outcome: Outcome,
+        before: Snapshot,
+        after: Snapshot | None,
+        findings: list[Finding],
+    ) -> Counterexample:
+        return Counterexample(
+            trace=Trace(self.config, tuple(self.operations)),
+            step=len(self.operations) - 1,
+            operation=operation,
+            outcome=outcome,
+            before=before,
+            after=after,
+            findings=tuple(findings),
+        )
+
+
+def _crash(run: Solo, told: str) -> Finding:
+    return Finding(run.subject.name, CRASH, None, told)
