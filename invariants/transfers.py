@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from radixproof.invariants.catalogue import WITH_HOST, state_invariant
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
+from radixproof.model.options import BACKS_UP_WINDOWS
 from radixproof.model.snapshot import Slots, Transfer
 
 
@@ -30,17 +31,34 @@ def pending_writes_keep_their_source(view: View) -> Iterator[Fault]:
             continue
         if holders[t.node] < 1:
             yield Fault(f"write {t.id} holds no lock on {view.name(t.node)}", at)
-        for above, below in zip(t.nodes, t.nodes[1:], strict=False):
-            if nodes[below].parent != above:
-                yield Fault(f"the nodes of write {t.id} are no path", at)
+        path = set(view.path(t.node))
+        since = nodes[t.nodes[0]].start
+        whole = {i for i in path if nodes[i].start >= since and BACKS_UP_WINDOWS not in view.options}
+        if not whole <= set(at) <= path:
+            yield Fault(f"the nodes of write {t.id} are no path", at)
         for i in at:
             if nodes[i].full.lock < 1:
                 yield Fault(f"{view.name(i)} is not locked while write {t.id} copies it", (i,))
+        if BACKS_UP_WINDOWS in view.options:
+            yield from _copies_within_the_path(view, t)
+            continue
         for m in t.moves:
             if _slots(view, t, m.component, "device") != m.device:
                 yield Fault(f"write {t.id} copies {m.component} slots that its nodes left", at)
             if _slots(view, t, m.component, "host") != m.host:
                 yield Fault(f"write {t.id} fills host slots that its nodes do not have", at)
+
+
+def _copies_within_the_path(view: View, t: Transfer) -> Iterator[Fault]:
+    """What such a write copies belongs to nodes of the path, slot by slot, and is locked."""
+    for m in t.moves:
+        pairs: dict[int, int] = {}
+        for i in view.path(t.node):
+            p = view.nodes[i].placement(m.component)
+            if p is not None and p.lock and p.device is not None and p.host is not None:
+                pairs.update(zip(p.device, p.host, strict=False))
+        if any(pairs.get(d) != h for d, h in zip(m.device, m.host, strict=True)):
+            yield Fault(f"write {t.id} copies {m.component} slots that its path left", (t.node,))
 
 
 @state_invariant(
@@ -74,7 +92,7 @@ def pending_loads_keep_both_ends(view: View) -> Iterator[Fault]:
         if t.node < 0 or any(i < 0 for i in t.nodes):
             yield Fault(f"load {t.id} refers to a deleted node")
             continue
-        for tier in ("device", "host"):
+        for tier in view.load_locks:
             if not held[t.node, tier]:
                 yield Fault(f"load {t.id} holds no {tier} lock on {view.name(t.node)}", (t.node,))
         for i in t.nodes:

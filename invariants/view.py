@@ -12,18 +12,20 @@ from dataclasses import fields
 from typing import Any
 
 from radixproof.model.config import CacheConfig
+from radixproof.model.options import UNPINNED_LOADS
 from radixproof.model.snapshot import ROOT, Node, Pool, Receipt, Request, Snapshot, Transfer
 
 
 class View:
     """Read access to one snapshot. Checks read nothing else."""
 
-    FIELDS = tuple(f.name for f in fields(Snapshot) if f.name != "config")
-    """Names of the fields that are tracked; the configuration never changes."""
+    FIELDS = tuple(f.name for f in fields(Snapshot) if f.name not in ("config", "options"))
+    """Names of the fields that are tracked; configuration and options never change."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.config: CacheConfig = snapshot.config
+        self.options = snapshot.options
         self.reading: set[str] = set()
         """Names of the snapshot's fields that were read since this was last set."""
         self._derived: dict[str, Any] = {}
@@ -107,6 +109,11 @@ class View:
     def armed_failures(self) -> Mapping[str, int]:
         self.reading.add("armed_failures")
         return self.snapshot.armed_failures
+
+    @property
+    def load_locks(self) -> tuple[str, ...]:
+        """Tiers on which a pending load holds its target."""
+        return ("device",) if UNPINNED_LOADS in self.options else ("device", "host")
 
     # Derived from the nodes
 

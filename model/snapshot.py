@@ -185,6 +185,8 @@ class Snapshot:
     """Sorted by name."""
     armed_failures: Mapping[str, int]
     """Per pool with at least one armed allocation failure, how many."""
+    options: frozenset[str] = frozenset()
+    """Names of the options of the specification that the subject follows (model/options.py)."""
 
     def canonical(self) -> dict[str, Any]:
         """The state with slots and ids renamed away: equal iff two subjects agree."""

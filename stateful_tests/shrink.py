@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
+from functools import partial
 from typing import Any
 
 from radixproof.model.config import CacheConfig
@@ -36,25 +37,42 @@ def shrink(
 
     ``wanted``: slugs of which at least one must remain; by default those of ``found``.
     """
-    return _Shrinker(found, open_subject, wanted or frozenset(found.slugs), budget).run()
+    wanted = wanted or frozenset(found.slugs)
+    attempt = partial(replay, open_subject=open_subject)
+    return Shrinker(found, attempt, wanted, budget, legal_part).run()
 
 
-class _Shrinker:
+def as_it_is(trace: Trace) -> Trace:
+    return trace
+
+
+def legal_part(trace: Trace) -> Trace:
+    """Without operations that are illegal where they stand; the last may be what is judged."""
+    model = ReferenceModel(trace.config)
+    legal = tuple(o for o in trace.operations[:-1] if model.apply(o).error is None)
+    return replace(trace, operations=legal + trace.operations[-1:])
+
+
+class Shrinker:
+    """``attempt`` runs a trace; ``legal`` takes out of it what could not have run."""
+
     def __init__(
         self,
         found: Counterexample,
-        open_subject: OpenSubject,
+        attempt: Callable[[Trace], Counterexample | None],
         wanted: frozenset[str],
         budget: int,
+        legal: Callable[[Trace], Trace] = as_it_is,
     ) -> None:
         self.best = found
-        self.open_subject = open_subject
+        self.attempt = attempt
         self.wanted = wanted
         self.left = budget
+        self._legal = legal
         self.tried: set[Trace] = set()
 
     def run(self) -> Counterexample:
-        self._try(self._legal(self.best.trace))
+        self._try(self.best.trace)
         passes: tuple[Callable[[Trace], Iterator[Trace]], ...] = (
             shorter,
             inserts_for_requests,
@@ -79,19 +97,13 @@ class _Shrinker:
             return False
         self.tried.add(trace)
         self.left -= 1
-        found = replay(trace, self.open_subject)
+        found = self.attempt(trace)
         if found is None or not self.wanted & set(found.slugs):
             return False
         if cost(found.trace) >= cost(self.best.trace):
             return False
         self.best = found
         return True
-
-    def _legal(self, trace: Trace) -> Trace:
-        """Without operations that are illegal where they stand; the last may be what is judged."""
-        model = ReferenceModel(trace.config)
-        legal = tuple(o for o in trace.operations[:-1] if model.apply(o).error is None)
-        return replace(trace, operations=legal + trace.operations[-1:])
 
 
 def cost(trace: Trace) -> tuple[int, int, int, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from radixproof.invariants.violation import Violation
@@ -49,3 +50,16 @@ class Counterexample:
     def slugs(self) -> tuple[str, ...]:
         """Sorted names of the oracles that complain."""
         return tuple(sorted({f.slug for f in self.findings}))
+
+
+def kinds(found: Counterexample) -> set[str]:
+    """What tells one defect from another: the slugs, and where it crashed or what it said."""
+    told = set()
+    for f in found.findings:
+        if f.slug in (CRASH, OWN_CHECK):
+            lines = f.message.splitlines()
+            said = lines[1] if f.slug == OWN_CHECK and len(lines) > 1 else lines[0]
+            told.add(f"{f.slug}: {re.sub('[0-9]+', 'N', said).strip()}")
+        else:
+            told.add(f.slug)
+    return told

@@ -90,6 +90,7 @@ _NOT_ON_CPU = (
     "sglang.srt.layers.dp_attention.is_dp_attention_enabled",
     "sglang.srt.layers.attention.dsa.utils.aiter_can_use_preshuffle_paged_mqa",
     "sglang.srt.layers.attention.dsv4.unified_kv_gate.is_unified_kv_triton",
+    "sglang.kernels.ops.attention.dsv4.unified_kv_kernels.env_gate.is_unified_kv_triton",
 )
 """Questions about kernels and parallelism whose answer on one CPU is no."""
 
@@ -102,6 +103,10 @@ def stub_values() -> dict[str, Any]:
         **dict.fromkeys(_NOT_ON_CPU, _no),
         **{f"{module}.fp8_dtype": torch.float8_e4m3fn for module in fp8},
         "sglang.srt.distributed.parallel_state.get_dcp_group_no_assert": _none,
+        # A hook that does nothing where the allocators of one NPU model are absent (0.5.14 on).
+        "sglang.srt.hardware_backend.npu.dsv4.dsv4_common_hooks.maybe_evict_dsv4_state_on_swa": (
+            _none
+        ),
         "sglang.srt.server_args.get_global_server_args": getter,
         "sgl_kernel.kvcacheio.transfer_kv_direct": transfer_kv_direct,
     }

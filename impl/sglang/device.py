@@ -90,13 +90,15 @@ class Stream:
         """The compute stream is always done; copy streams do not wait for each other."""
 
     def copies_before(self, event: Event) -> list[Copy]:
-        """What has to run for an event to finish, back to the finish of the work before it."""
+        """The copies between an event and the one before it."""
         found: list[Copy] = []
         for item in self.queue:
             if item is event:
                 return found
             if isinstance(item, Copy):
                 found.append(item)
+            else:
+                found = []
         return []
 
 

@@ -69,13 +69,13 @@ class Lifecycle:
         )
         """What the methods of ScheduleBatch and PrefillAdder read of ``self``."""
 
-    # Fields that moved into ``req.kv`` in 0.5.19
+    # Fields that moved from the request into ``req.kv``, some in 0.5.17, the rest in 0.5.19
 
     def held(self, req: Any, name: str) -> Any:
-        return getattr(req.kv if hasattr(req, "kv") else req, name)
+        return getattr(req if hasattr(req, name) else req.kv, name)
 
     def hold(self, req: Any, name: str, value: Any) -> None:
-        setattr(req.kv if hasattr(req, "kv") else req, name, value)
+        setattr(req if hasattr(req, name) else req.kv, name, value)
 
     def protected(self, req: Any) -> int:
         return int(self.held(req, "cache_protected_len"))
@@ -83,7 +83,9 @@ class Lifecycle:
     def swa_evicted(self, req: Any) -> int:
         if not self.built.config.has_swa:
             return 0
-        kv = req.kv if hasattr(req, "kv") else req
+        kv = getattr(req, "kv", req)
+        if kv is None:  # 0.5.17 and 0.5.18 make it with the first slots
+            return 0
         if hasattr(kv, "get_evicted_seqlen"):
             return int(kv.get_evicted_seqlen(self.release.ComponentType.SWA))
         return int(kv.swa_evicted_seqlen)
@@ -191,6 +193,9 @@ class Lifecycle:
         begin = len(running.row)
         if self.held(running.req, "req_pool_idx") is None:
             self.built.requests.alloc([running.req])
+            if getattr(running.req, "kv", running.req) is None:
+                kind = self.release.schedule_batch.ReqKvInfo
+                running.req.kv = kind(kv_allocated_len=0, swa_evicted_seqlen=0)
             begin = 0
         running.row = torch.cat([running.row, slots])
         self._write_row(running, begin)

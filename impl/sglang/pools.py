@@ -15,6 +15,7 @@ from radixproof.impl.sglang import configuration
 from radixproof.impl.sglang.release import Release, accepted
 from radixproof.model.config import FULL, SWA, CacheConfig
 from radixproof.model.errors import ConfigError
+from radixproof.model.options import VETOES_LEAVES
 
 LAYERS = 2
 """Layers of each kind: enough to tell a torn copy from a whole one."""
@@ -53,7 +54,7 @@ class Built:
 def build(release: Release, config: CacheConfig, core: str) -> Built:
     """An empty cache. Raises ``ConfigError`` for a configuration that the release cannot have."""
     require_possible(release, config)
-    config = replace(config, materialize_out_of_window_leaf=not release.vetoes_leaves)
+    config = replace(config, materialize_out_of_window_leaf=VETOES_LEAVES not in release.options)
     arguments = configuration.server_arguments(config)
     configuration.publish(release.context, arguments)
     requests = release.memory_pool.ReqToTokenPool(

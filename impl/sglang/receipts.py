@@ -71,9 +71,7 @@ def _host_full(cache: SglangCache, tree: Tree, anchor: int, receipt: Any) -> int
     mark = _mark(cache, receipt, FULL, host=True)
     if mark is not None:
         return _marked(tree, anchor, FULL, "host_uuid", mark)
-    if hasattr(receipt, "component_host_lock_uuids"):
-        return None
-    return tree.start(anchor)
+    return None
 
 
 def _mark(cache: SglangCache, receipt: Any, component: str, *, host: bool) -> Any:

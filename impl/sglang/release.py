@@ -13,6 +13,7 @@ from typing import Any
 
 from radixproof.impl.sglang import configuration, loader
 from radixproof.impl.sglang.device import DEVICE, host_memory, transfer_kv_direct
+from radixproof.model import options
 
 _MEM = "sglang.srt.mem_cache"
 _ON_DEVICE = (
@@ -82,29 +83,29 @@ class Release:
         self.checkpoints = hasattr(self.common, "checkpoint_kv_cache")
         """Requests are cached by ``checkpoint_kv_cache`` and hold a ``TreeLock``."""
         self.host_larger_than_device = _asserts_larger_host()
-        self.features = self._features(cache)
+        self.options = self._options(cache)
 
-    @property
-    def vetoes_leaves(self) -> bool:
-        """A leaf wholly outside the SWA window is not made (6.2.6, until 0.5.14)."""
-        return "vetoes-leaves" in self.features
-
-    def _features(self, cache: Any) -> frozenset[str]:
-        """Names of what this release does differently from others (``FEATURES``)."""
-        lock = {f for f in self.params.DecLockRefParams.__dataclass_fields__}
-        match = self.params.MatchResult._fields
-        source = inspect.getsource(self.UnifiedRadixCache)
+    def _options(self, cache: Any) -> frozenset[str]:
+        """Which legal differences this release has (model/options.py), by what is there."""
+        locks = self.params.DecLockRefParams.__dataclass_fields__
+        inserts = self.params.InsertParams.__dataclass_fields__
+        source, parts = inspect.getsource(self.UnifiedRadixCache), _sources(self.components)
         envs = importlib.import_module("sglang.srt.environ").envs
         window = getattr(envs, "SGLANG_OPT_UNIFIED_CACHE_FREE_OUT_OF_WINDOW_SLOTS", None)
         found = {
-            "skip-set-locks": "node_id" not in lock,
-            "unpinned-loads": "host_lock_params" not in source and "host_anchor" not in source,
-            "aux-backup-later": self.has_tree_core and "BackupKV" in _sources(self.components),
-            "slides-in-prefill": window is not None and bool(window.get()),
-            "chunks-count-hits": "chunked" not in self.params.InsertParams.__dataclass_fields__,
-            "splits-at-prompt": "prompt_key" in source,
-            "stops-at-branches": "swa_branching_seqlen" in match,
-            "vetoes-leaves": "should_skip_leaf_creation" in _sources(self.components),
+            options.VETOES_LEAVES: "should_skip_leaf_creation" in parts,
+            options.SKIP_SET_LOCKS: "node_id" not in locks,
+            options.ANCHORED_HOST_LOCKS: "host_uuid" not in _full_component(self.components),
+            options.NO_PENDING_MARKS: "write_through_pending_id" not in _tree_sources(cache),
+            options.NO_CREATION_TIMES: "creation_time" not in _tree_sources(cache),
+            options.UNPINNED_LOADS: "inc_host_lock_ref" not in inspect.getsource(
+                self.UnifiedRadixCache.load_back
+            ),
+            options.BACKS_UP_WINDOWS: window is not None and bool(self.has_tree_core),
+            options.SLIDES_IN_PREFILL: window is not None and bool(window.get()),
+            options.STOPS_AT_BRANCHES: "swa_branching_seqlen" in self.params.MatchResult._fields,
+            options.SPLITS_AT_PROMPT: "prompt_key" in source,
+            options.CHUNKS_COUNT_HITS: "chunked" not in inserts,
         }
         return frozenset(name for name, there in found.items() if there)
 
@@ -119,13 +120,27 @@ class Release:
                 module.ALLOC_MEMORY_FUNCS["cpu"] = host_memory
 
     def key(self, tokens: Iterable[int], namespace: str) -> Any:
-        return self.RadixKey(array("q", tokens), namespace or None)
+        """Tokens in the sequence type that the release compares them in (0.5.12: lists)."""
+        wanted = str(self.RadixKey.__init__.__annotations__.get("token_ids", ""))
+        sequence = array("q", tokens) if "array" in wanted else list(tokens)
+        return self.RadixKey(sequence, namespace or None)
 
 
 def _sources(package: Any) -> str:
     """The text of a package's modules, to ask for a word that a feature brings."""
     folder = Path(str(package.__file__)).parent
     return "".join(p.read_text(encoding="utf-8") for p in sorted(folder.glob("*.py")))
+
+
+def _full_component(package: Any) -> str:
+    """The text of the module of the FULL component."""
+    return inspect.getsource(inspect.getmodule(package.FullComponent) or package)
+
+
+def _tree_sources(cache: Any) -> str:
+    """The text of the module that has the nodes."""
+    core = getattr(cache, "UnifiedTreeCore", cache.UnifiedRadixCache)
+    return inspect.getsource(inspect.getmodule(core) or cache)
 
 
 def accepted(function: Callable[..., Any], **wanted: Any) -> dict[str, Any]:

@@ -104,7 +104,8 @@ class Observer:
     def snapshot(self) -> Snapshot:
         core, order = self.core, self.order
         accessed = sorted(order, key=lambda n: n.last_access_time, reverse=True)
-        ranks = {c: i for i, c in enumerate(sorted({n.creation_time for n in order}))}
+        made = [getattr(n, "creation_time", 0) for n in order]
+        ranks = {time: i for i, time in enumerate(sorted(set(made)))}
         components = self.config.components
         return Snapshot(
             config=self.config,
@@ -112,7 +113,7 @@ class Observer:
             device_leaves=self.indices(core.evictable_device_leaves),
             host_leaves=self.indices(core.evictable_host_leaves),
             access_order=tuple(map(self.of, accessed)),
-            creation_rank=tuple(ranks[n.creation_time] for n in order),
+            creation_rank=tuple(ranks[time] for time in made),
             lru={SWA: self.listed(core.lru_lists, SWA)} if SWA in components else {},
             host_lru={SWA: self.listed(core.host_lru_lists, SWA)} if SWA in components else {},
             evictable=self.sizes(core.component_evictable_size_),
@@ -124,6 +125,7 @@ class Observer:
             receipts=tuple(sorted(receipts(self.cache, self), key=receipt_order)),
             requests=tuple(self.request(r) for _, r in sorted(self.cache.requests.items())),
             armed_failures={},
+            options=self.cache.release.options,
         )
 
     def indices(self, nodes: Iterable[Any]) -> tuple[int, ...]:
@@ -146,7 +148,7 @@ class Observer:
             full=self.placement(node, FULL),
             swa=self.placement(node, SWA) if self.config.has_swa else None,
             hit=node.hit_count,
-            priority=node.priority,
+            priority=getattr(node, "priority", 0),
             pending=getattr(node, "write_through_pending_id", None),
         )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from radixproof.impl.sglang.device import Copy, Event
+from radixproof.impl.sglang.device import Event
 from radixproof.impl.sglang.pools import Built
 from radixproof.model.config import FULL, SWA
 from radixproof.model.operations import LOAD, WRITE
@@ -43,8 +43,9 @@ class TransferLog:
             for ack in acks:
                 for id in ack.node_ids:
                     waiting.add((stream, id))
-                if len(ack.node_ids) == 1 and (stream, ack.node_ids[0]) not in self.moves:
-                    self.moves[stream, ack.node_ids[0]] = self._submitted(stream, ack.finish_event)
+                # Until 0.5.20 a backup is submitted at once; loads are always queued first.
+                if stream == WRITE and (stream, ack.node_ids[0]) not in self.moves:
+                    self.moves[stream, ack.node_ids[0]] = self._written(ack.finish_event)
         self.moves = {key: moves for key, moves in self.moves.items() if key in waiting}
 
     def of(self, stream: str, id: int) -> Moves:
@@ -57,16 +58,14 @@ class TransferLog:
                 found[SWA] = (extra.device_indices, extra.host_indices)
         return tuple(Move(c, _slots(d), _slots(h)) for c, (d, h) in found.items() if len(d))
 
-    def _submitted(self, stream: str, event: Event) -> Moves:
-        """Read off the copies that have yet to run."""
+    def _written(self, event: Event) -> Moves:
+        """Read off the copies of a backup that have yet to run."""
         if event.done or event.stream is None:
             return ()
         found: dict[str, Move] = {}
         for copy in event.stream.copies_before(event):
-            pools = self._pool(copy.sources), self._pool(copy.targets)
-            component = pools[1] if stream == LOAD else pools[0]
-            source, target = _slots(copy.source_slots), _slots(copy.target_slots)
-            device, host = (target, source) if stream == LOAD else (source, target)
+            component = self._pool(copy.sources)
+            device, host = _slots(copy.source_slots), _slots(copy.target_slots)
             found[component] = Move(component, device, host)
         return tuple(found[c] for c in self.built.config.components if c in found)
 

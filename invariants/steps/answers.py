@@ -10,6 +10,7 @@ from radixproof.invariants.steps.compare import aligned, is_ok, length_present
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
+from radixproof.model.options import SLIDES_IN_PREFILL
 from radixproof.model.snapshot import Request
 
 
@@ -106,7 +107,8 @@ def a_running_request_changes_only_as_it_proceeds(step: Step) -> Iterator[Fault]
     fixed = ["namespace", "prompt_len", "priority"]
     if not isinstance(o, op.Decode):
         fixed.append("tokens")
-    if not isinstance(o, op.SlideWindow):
+    slides = isinstance(o, op.Prefill) and SLIDES_IN_PREFILL in step.after.options
+    if not isinstance(o, op.SlideWindow) and not slides:
         fixed.append("swa_evicted")
     if not isinstance(o, op.Prefill):
         fixed.append("protected")

@@ -17,6 +17,7 @@ from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
 from radixproof.model.operations import Operation
+from radixproof.model.options import SPLITS_AT_PROMPT, STOPS_AT_BRANCHES
 from radixproof.model.snapshot import Node, Receipt, Request, Transfer
 
 _INSERTING = (op.Insert, op.Prefill, op.Finish)
@@ -67,6 +68,10 @@ def an_insert_raises_priorities_on_its_path_only(step: Step) -> Iterator[Fault]:
             allowed = {key.priority if old is None else max(old, key.priority)}
             if b is not None and not step.fragments[b]:
                 allowed.add(key.priority)  # evicted and made anew
+            if STOPS_AT_BRANCHES in step.after.options:
+                allowed.add(old)
+            if SPLITS_AT_PROMPT in step.after.options and not step.after.config.has_swa:
+                allowed.add(max(old or key.priority, key.priority) + 1)
         if n.priority not in allowed:
             yield Fault(f"{step.after.name(i)} has priority {n.priority}, had {old}", (i,))
 

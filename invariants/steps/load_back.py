@@ -38,8 +38,9 @@ def a_load_back_makes_its_target_usable(step: Step) -> Iterator[Fault]:
     last = after.loads[-1] if after.loads else None
     if queued != 1 or last is None or last.stage != "queued" or not path or last.node != path[-1]:
         yield Fault("the load is not the last of the queue", tuple(path[-1:]))
-    if len(after.receipts) - len(step.before.receipts) != 2:
-        yield Fault("a load takes one device and one host receipt")
+    taken = len(after.receipts) - len(step.before.receipts)
+    if taken != len(after.load_locks):
+        yield Fault(f"a load takes a receipt per tier ({', '.join(after.load_locks)}), not {taken}")
 
 
 @step_invariant(

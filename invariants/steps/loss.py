@@ -9,6 +9,7 @@ from radixproof.invariants.steps.compare import kept
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
+from radixproof.model.options import BACKS_UP_WINDOWS
 
 _NEVER_EVICTING_HOST = tuple(
     cls
@@ -106,11 +107,25 @@ def _has_room_for(view: View, i: int) -> bool:
     length = len(node.key)
     if view.pools["host_full"].free_slots + sum(reclaimable_host(view).values()) < length:
         return False
-    if node.swa is None or node.swa.device is None:
+    need = _swa_to_back_up(view, i)
+    if not need:
         return True
     listed = (view.nodes[j].swa for j in view.host_lru.get("swa", ()) if j >= 0)
     reclaimable = sum(len(p.host or ()) for p in listed if p is not None)
-    return view.pools["host_swa"].free_slots + reclaimable >= length
+    return view.pools["host_swa"].free_slots + reclaimable >= need
+
+
+def _swa_to_back_up(view: View, i: int) -> int:
+    """SWA tokens that a backup of the node has to find room for."""
+    tokens = covered = 0
+    for at in view.path(i):
+        n = view.nodes[at]
+        if n.swa is not None and n.swa.device is not None and n.swa.host is None:
+            tokens += len(n.key)
+        covered += len(n.key)
+        if BACKS_UP_WINDOWS not in view.options or covered >= view.config.sliding_window:
+            break
+    return tokens
 
 
 def reclaimable_host(view: View) -> dict[int, int]:

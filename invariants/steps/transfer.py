@@ -138,7 +138,7 @@ def observing_acknowledges_finished_heads(step: Step) -> Iterator[Fault]:
     if step.outcome.values.get("acknowledged") != len(finished):
         yield Fault(f"acknowledged {step.outcome.values.get('acknowledged')}, not {len(finished)}")
     ended = len(step.before.receipts) - len(step.after.receipts)
-    if ended != len(finished) * (1 if o.stream == op.WRITE else 2):
+    if ended != len(finished) * (1 if o.stream == op.WRITE else len(step.before.load_locks)):
         yield Fault(f"{ended} receipts ended with {len(finished)} copies")
     for i, n in enumerate(step.after.nodes):
         if o.stream == op.WRITE and n.pending in finished:

@@ -3,6 +3,9 @@
 One table. A rule of the catalogue that a release replaces by another legal one, or that needs
 something which the release does not show, is *not checked* there, and every report says so; it is
 never counted as held. What guards the same harm instead stands beside it.
+
+An option that an invariant can take into account is in model/options.py and judged; what stands
+here is what remains.
 """
 
 from __future__ import annotations
@@ -10,12 +13,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from radixproof.model.options import (
+    ANCHORED_HOST_LOCKS,
+    NO_CREATION_TIMES,
+    NO_PENDING_MARKS,
+    SKIP_SET_LOCKS,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """``feature``: a name of ``Release.features``, or "" for every release."""
+    """``option``: of model/options.py, or "" for every release."""
 
-    feature: str
+    option: str
     slugs: tuple[str, ...]
     rule: str
     """What the release does, or does not show."""
@@ -41,77 +51,52 @@ DIFFERENCES = (
         "requests-read-their-own-prefix: the window of a running request is intact",
     ),
     Difference(
-        "skip-set-locks",
+        ANCHORED_HOST_LOCKS,
+        ("host-lock-counts-are-sums-of-receipts", "both-parts-of-a-split-are-held-alike"),
+        "a host lock counts FULL on its anchor alone, also after a split",
+        "until 0.5.21 (5.8)",
+        "host-locked-data-stays; the upper part has a child and is no host leaf",
+    ),
+    Difference(
+        NO_PENDING_MARKS,
+        ("pending-marks-are-exact", "an-insert-counts-at-most-one-hit"),
+        "nodes do not show which write covers them; hits are counted only with a host tier",
+        "until 0.5.12 (10.1, 2 and 12)",
+        "hits-at-the-threshold-are-backed-up where there is a host tier",
+    ),
+    Difference(
+        NO_CREATION_TIMES,
+        (
+            "creation-order-never-changes",
+            "parents-are-older-and-no-less-urgent",
+            "an-insert-raises-priorities-on-its-path-only",
+        ),
+        "nodes do not remember when they were made, and have no priority",
+        "until 0.5.12 (10.1, 12)",
+        "-",
+    ),
+    Difference(
+        SKIP_SET_LOCKS,
         (
             "lock-counts-are-sums-of-receipts",
             "host-lock-counts-are-sums-of-receipts",
             "a-lock-covers-path-and-window",
             "both-parts-of-a-split-are-held-alike",
-            "swa-locks-are-within-full-locks",
+            "swa-locks-never-exceed-full-locks",
         ),
         "a lock counts only nodes that have data, up to a window of data, and remembers the rest",
         "until 0.5.19 (5.7, COMPAT; U-2)",
         "locked-device-data-stays and requests-read-their-own-prefix see a stolen lock",
     ),
-    Difference(
-        "unpinned-loads",
-        ("pending-loads-keep-both-ends", "a-load-back-makes-its-target-usable"),
-        "a load-back takes no host lock on its source",
-        "until 0.5.13 (6.8.1, COMPAT; U-7)",
-        "device-slots-hold-their-prefix sees what was loaded from a source that was freed",
-    ),
-    Difference(
-        "unpinned-loads",
-        ("observing-acknowledges-finished-heads",),
-        "an acknowledged load ends one receipt, not two",
-        "until 0.5.13 (6.8.1, COMPAT; U-7)",
-        "an idle cache has no locks left",
-    ),
-    Difference(
-        "aux-backup-later",
-        ("pending-writes-keep-their-source",),
-        "a node that is backed up already is copied again for what it gained since, and a backup"
-        " takes along the window above it",
-        "since 0.5.18 (10.2, 7)",
-        "host-slots-hold-their-prefix and host-slots-have-one-owner",
-    ),
-    Difference(
-        "slides-in-prefill",
-        ("a-running-request-changes-only-as-it-proceeds",),
-        "caching a chunk also slides the request's window",
-        "default since 0.5.18, a flag since 0.5.14 (10.2, 6)",
-        "requests-read-their-own-prefix",
-    ),
-    Difference(
-        "stops-at-branches",
-        ("a-prefilled-chunk-is-cached-and-held",),
-        "an insert of a running request may stop at a branching point of the SWA cache",
-        "since 0.5.20 (10.2, 11)",
-        "requests-read-their-own-prefix and device-slots-have-one-owner",
-    ),
-    Difference(
-        "chunks-count-hits",
-        ("an-insert-counts-at-most-one-hit",),
-        "chunks count hits, each request once a node",
-        "since 0.5.22 (10.2, 10)",
-        "hits-at-the-threshold-are-backed-up judges by the count that the node shows",
-    ),
-    Difference(
-        "splits-at-prompt",
-        ("an-insert-raises-priorities-on-its-path-only",),
-        "a full-attention-only tree splits the leaf at the prompt's end, with one more priority",
-        "since 0.5.20 (10.2, 10)",
-        "-",
-    ),
 )
 
 
-def unjudged(features: Iterable[str]) -> Mapping[str, str]:
-    """Slug -> why it is not checked on a release with these features."""
-    there = set(features) | {""}
+def unjudged(options: Iterable[str]) -> Mapping[str, str]:
+    """Slug -> why it is not checked on a release that follows these options."""
+    there = {*options, ""}
     return {
         slug: f"{d.rule} ({d.source})"
         for d in DIFFERENCES
-        if d.feature in there
+        if d.option in there
         for slug in d.slugs
     }

@@ -49,10 +49,13 @@ class Solo:
         unjudged: Mapping[str, str],
         *,
         reach: Reach = DEFAULT,
+        journal: Callable[[Operation], None] | None = None,
     ) -> None:
+        """``journal`` is told each operation before it runs."""
         self.config = config
         self.subject = open_subject(config)
         self.reach = reach
+        self.journal = journal
         self.operations: list[Operation] = []
         self.coverage = Coverage(configurations=1)
         self.state = self.subject.snapshot()
@@ -61,6 +64,8 @@ class Solo:
 
     def step(self, operation: Operation) -> Counterexample | None:
         """Perform one operation and judge it; an illegal one is refused and nothing runs."""
+        if self.journal is not None:
+            self.journal(operation)
         illegal = why_illegal(self.state, operation, self.reach)
         outcome = (
             error(ErrorKind.ARGUMENT, illegal) if illegal else self.subject.apply(operation)

@@ -1,0 +1,35 @@
+"""Named options of the specification: where caches legally differ from the STRICT profile.
+
+A subject says in its snapshots which it follows (``Snapshot.options``); the invariants that an
+option touches read it there, and those that it makes meaningless are not judged
+(stateful_tests/sglang/dialect.py). The specification itself follows none.
+"""
+
+from __future__ import annotations
+
+VETOES_LEAVES = "vetoes-leaves"
+"""A leaf wholly outside the SWA window is not made (6.2.6, U-12). SGLang until 0.5.14."""
+SKIP_SET_LOCKS = "skip-set-locks"
+"""A lock counts only nodes with data, up to a window of data (5.7, U-2). SGLang until 0.5.19."""
+ANCHORED_HOST_LOCKS = "anchored-host-locks"
+"""A host lock counts FULL on its anchor alone; a split leaves it on the lower part, which keeps the
+upper part from being a leaf (5.8). SGLang until 0.5.21."""
+NO_PENDING_MARKS = "no-pending-marks"
+"""Nodes do not show which write covers them (10.1, 2), and hits are counted only with a host tier
+(10.1, 12). SGLang until 0.5.12."""
+NO_CREATION_TIMES = "no-creation-times"
+"""Nodes do not remember when they were made. SGLang until 0.5.12."""
+UNPINNED_LOADS = "unpinned-loads"
+"""A load-back takes no host lock on its source (6.8.1, U-7). SGLang until 0.5.13."""
+BACKS_UP_WINDOWS = "backs-up-windows"
+"""A backup takes along all SWA of its window that has no host copy, also of nodes that are backed
+up already (10.2, 7). SGLang since 0.5.18."""
+SLIDES_IN_PREFILL = "slides-in-prefill"
+"""Caching a chunk slides the request's window (10.2, 6). SGLang since 0.5.18, by default."""
+STOPS_AT_BRANCHES = "stops-at-branches"
+"""A running request's insert may end at a branching point (10.2, 11). SGLang since 0.5.20."""
+SPLITS_AT_PROMPT = "splits-at-prompt"
+"""A tree of FULL alone ends a node where the prompt ends, with a priority one higher (10.2, 10).
+SGLang since 0.5.20."""
+CHUNKS_COUNT_HITS = "chunks-count-hits"
+"""Every insert of a request counts, each node once a request (10.2, 10). SGLang since 0.5.22."""

@@ -1,0 +1,85 @@
+"""Hunting in one release: walks, replay and shrinking, all in the process that holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from radixproof.model.config import CacheConfig
+from radixproof.model.errors import ConfigError
+from radixproof.model.operations import Operation
+from radixproof.model.trace import Trace
+from radixproof.stateful_tests.configs import ANY, Limits
+from radixproof.stateful_tests.lockstep import Coverage
+from radixproof.stateful_tests.sglang.draw import STEPS, Shape, one_walk
+from radixproof.stateful_tests.sglang.legal import DEFAULT, Reach
+from radixproof.stateful_tests.sglang.solo import OpenSelfChecking, Solo
+from radixproof.stateful_tests.shrink import Shrinker
+from radixproof.stateful_tests.verdict import Counterexample
+
+BUDGET = 1500
+"""Executions that shrinking may take."""
+
+Journal = Callable[[CacheConfig | Operation], None]
+"""Told what is about to run, so that a process that dies leaves a trace behind."""
+
+
+def _silent(_: CacheConfig | Operation) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Searcher:
+    """What a search needs to know of a release."""
+
+    open_subject: OpenSelfChecking
+    unjudged: Mapping[str, str]
+    shape: Shape
+    journal: Journal = _silent
+
+    def solo(self, config: CacheConfig, reach: Reach) -> Solo:
+        self.journal(config)
+        return Solo(config, self.open_subject, self.unjudged, reach=reach, journal=self.journal)
+
+    def walk(
+        self,
+        seed: int,
+        limits: Limits = ANY,
+        reach: Reach = DEFAULT,
+        *,
+        steps: int = STEPS,
+        coverage: Coverage | None = None,
+    ) -> Counterexample | None:
+        return one_walk(
+            self.solo, seed, limits, self.shape, steps=steps, reach=reach, coverage=coverage
+        )
+
+    def replay(
+        self, trace: Trace, reach: Reach = DEFAULT, coverage: Coverage | None = None
+    ) -> Counterexample | None:
+        """The first counterexample along a trace. Raises ``ConfigError`` if it does not fit."""
+        run = self.solo(trace.config, reach)
+        try:
+            for operation in trace.operations:
+                found = run.step(operation)
+                if found is not None:
+                    return found
+            return None
+        finally:
+            covered = run.close()
+            if coverage is not None:
+                coverage.add(covered)
+
+    def shrink(
+        self, found: Counterexample, reach: Reach = DEFAULT, wanted: frozenset[str] | None = None
+    ) -> Counterexample:
+        """The same complaint on a trace as short as greed gets it."""
+
+        def attempt(trace: Trace) -> Counterexample | None:
+            try:
+                return self.replay(trace, reach)
+            except ConfigError:
+                return None
+
+        wanted = wanted or frozenset(found.slugs)
+        return Shrinker(found, attempt, wanted, BUDGET).run()
