@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from time import monotonic
 
-from radixproof.cli import as_json
+from radixproof.cli import as_json, check_release
 from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
 from radixproof.cli.options import (
     add_json,
@@ -18,6 +18,7 @@ from radixproof.cli.options import (
     writable,
 )
 from radixproof.cli.progress import meter
+from radixproof.cli.releases import add_release, is_release
 from radixproof.cli.report import counterexample_text, keep
 from radixproof.invariants.catalogue import CATALOGUE
 from radixproof.stateful_tests.gate import GateReport, run_gate
@@ -36,10 +37,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add_subject(parser)
     add_limits(parser)
     add_json(parser)
+    add_release(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
+    if is_release(args.subject):
+        return check_release.run(args)
     open_subject, limits, target = subject_of(args), limits_of(args), writable(args.json)
     begin = monotonic()
     with meter(f"check {args.subject}") as progress:

@@ -15,7 +15,7 @@ from radixproof.model.subject import OpenSubject
 from radixproof.stateful_tests.configs import Limits
 from radixproof.stateful_tests.variants import VARIANTS
 
-SUBJECTS = "torch, model, or a known-wrong variant such as M-1"
+SUBJECTS = "torch, model, a known-wrong variant such as M-1, sglang==VERSION or sglang:PATH"
 
 
 def add_subject(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +74,7 @@ def subject_of(args: argparse.Namespace) -> OpenSubject:
     if name in VARIANTS:
         return VARIANTS[name].open
     if name.startswith("sglang"):
-        raise UsageError("SGLang is not a subject of this version yet; use --subject torch")
+        raise UsageError("this command does not take SGLang; check, replay, diff and export do")
     raise UsageError(f"no subject {name!r}; there are {SUBJECTS}")
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from radixproof.cli import as_json
 from radixproof.cli.errors import COUNTEREXAMPLE, HELD
 from radixproof.cli.options import add_json, add_subject, subject_of, writable
+from radixproof.cli.releases import add_release, is_release, process_of, reach_of
 from radixproof.cli.report import counterexample_text
 from radixproof.stateful_tests.corpus import load
 from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.replay import replay
+from radixproof.stateful_tests.sglang.judge import replay_on
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -24,14 +26,18 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add_subject(parser)
     add_json(parser)
+    add_release(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    open_subject, target = subject_of(args), writable(args.json)
-    trace = load(Path(args.trace))
-    coverage = Coverage()
-    found = replay(trace, open_subject, allow_illegal=args.allow_illegal, coverage=coverage)
+    target, trace, coverage = writable(args.json), load(Path(args.trace)), Coverage()
+    if is_release(args.subject):
+        with process_of(args) as process:
+            found = replay_on(process, trace, reach_of(args), coverage)
+    else:
+        subject = subject_of(args)
+        found = replay(trace, subject, allow_illegal=args.allow_illegal, coverage=coverage)
     as_json.write(
         target,
         {

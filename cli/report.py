@@ -13,14 +13,15 @@ from radixproof.model.operations import Operation
 from radixproof.model.trace import operation_to_json
 from radixproof.stateful_tests.corpus import save
 from radixproof.stateful_tests.lockstep import describe
-from radixproof.stateful_tests.verdict import AGREEMENT, CRASH, Counterexample
+from radixproof.stateful_tests.verdict import AGREEMENT, CRASH, OWN_CHECK, Counterexample
 
 FOLDER = Path(".radixproof")
 """Where counterexamples are kept, below the working directory."""
 
 _ORACLES = {
     AGREEMENT: "Outcome and state are those of the specification.",
-    CRASH: "The subject neither raises nor finds itself broken.",
+    CRASH: "The subject neither raises nor finds itself broken, nor hangs.",
+    OWN_CHECK: "The subject's own check of its state passes.",
 }
 
 
@@ -53,7 +54,8 @@ def counterexample_text(found: Counterexample, path: Path | None, subject: str) 
         lines += ["the specification has:", *side(found.wanted, found.after, "+", set())]
     if path is not None:
         again = f"radixproof replay {shlex.quote(str(path))} --subject {shlex.quote(subject)}"
-        lines += ["", f"saved: {path}", f"again: {again} --allow-illegal"]
+        illegal = "" if subject.startswith("sglang") else " --allow-illegal"
+        lines += ["", f"saved: {path}", f"again: {again}{illegal}"]
     return "\n".join(lines)
 
 
@@ -61,7 +63,12 @@ def complaints(found: Counterexample, slug: str) -> list[str]:
     """What one oracle says, a line per place; of states that differ, the names of the parts."""
     findings = [f for f in found.findings if f.slug == slug]
     if slug != AGREEMENT:
-        return [f"{f.who}: {shorten(f.message)}" for f in findings]
+        return [f"{f.who}: {shorten(f.message)}" for f in findings if "\n" not in f.message] + [
+            line
+            for f in findings
+            if "\n" in f.message
+            for line in (f"{f.who}:", *("  " + told for told in f.message.splitlines()))
+        ]
     outcomes = [f"{f.who}: {f.message}" for f in findings if f.message.startswith("outcome ")]
     parts = [f.message.split(":")[0] for f in findings if not f.message.startswith("outcome ")]
     return outcomes + ([f"{findings[0].who}: differs in {', '.join(parts)}"] if parts else [])

@@ -33,8 +33,9 @@ def pending_writes_keep_their_source(view: View) -> Iterator[Fault]:
             yield Fault(f"write {t.id} holds no lock on {view.name(t.node)}", at)
         path = set(view.path(t.node))
         since = nodes[t.nodes[0]].start
-        whole = {i for i in path if nodes[i].start >= since and BACKS_UP_WINDOWS not in view.options}
-        if not whole <= set(at) <= path:
+        run = {i for i in path if nodes[i].start >= since}
+        gaps = run - set(at) if BACKS_UP_WINDOWS not in view.options else set()
+        if gaps or not set(at) <= path:
             yield Fault(f"the nodes of write {t.id} are no path", at)
         for i in at:
             if nodes[i].full.lock < 1:

@@ -184,7 +184,9 @@ class SglangCache:
         if self.built.controller is None:
             return 0
         self.submit_writes()
-        ongoing = self.tree.ongoing_write_through if stream == WRITE else self.tree.ongoing_load_back
+        ongoing = (
+            self.tree.ongoing_write_through if stream == WRITE else self.tree.ongoing_load_back
+        )
         before, events = len(ongoing), self.events(stream)
         withheld = events[limit:] if limit is not None else []
         for event in withheld:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
@@ -74,6 +73,10 @@ def _no(*_: Any, **__: Any) -> bool:
     return False
 
 
+def _in_force() -> SimpleNamespace:
+    return Arguments.current
+
+
 def _none(*_: Any, **__: Any) -> None:
     return None
 
@@ -97,8 +100,10 @@ _NOT_ON_CPU = (
 
 def stub_values() -> dict[str, Any]:
     """Full name of a stubbed name -> what it is here. Everything else of a stub raises."""
-    getter: Callable[[], SimpleNamespace] = lambda: Arguments.current  # noqa: E731
-    fp8 = ("sglang.srt.layers.quantization.fp8_kernel", "sglang.kernels.ops.quantization.fp8_kernel")
+    fp8 = (
+        "sglang.srt.layers.quantization.fp8_kernel",
+        "sglang.kernels.ops.quantization.fp8_kernel",
+    )
     return {
         **dict.fromkeys(_NOT_ON_CPU, _no),
         **{f"{module}.fp8_dtype": torch.float8_e4m3fn for module in fp8},
@@ -107,7 +112,7 @@ def stub_values() -> dict[str, Any]:
         "sglang.srt.hardware_backend.npu.dsv4.dsv4_common_hooks.maybe_evict_dsv4_state_on_swa": (
             _none
         ),
-        "sglang.srt.server_args.get_global_server_args": getter,
+        "sglang.srt.server_args.get_global_server_args": _in_force,
         "sgl_kernel.kvcacheio.transfer_kv_direct": transfer_kv_direct,
     }
 

@@ -119,10 +119,9 @@ class Device:
     """What the release takes for ``torch.cuda``."""
 
     __name__ = "standin"
-    Stream = Stream
-    Event = Event
 
     def __init__(self) -> None:
+        self.Stream, self.Event = Stream, Event
         self.current: Stream | None = None
         self.compute = _ComputeStream()
 

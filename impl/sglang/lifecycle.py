@@ -130,7 +130,7 @@ class Lifecycle:
             return False
         if hasattr(self.tree, "has_free_load_back_slot"):
             return bool(self.tree.has_free_load_back_slot())
-        return len(controller.ack_load_queue) < controller.layer_done_counter.num_counters
+        return bool(len(controller.ack_load_queue) < controller.layer_done_counter.num_counters)
 
     def _temporary_lock(self, node: Any) -> Any:
         return self.release.schedule_policy.PrefillAdder._lock_node(self.batch, node)

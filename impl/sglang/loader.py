@@ -114,7 +114,7 @@ def _is_decorated(value: Any) -> bool:
     )
 
 
-def _accept_subclass(cls: type, **kwargs: Any) -> None:
+def _accept_subclass(cls: Any, /, **kwargs: Any) -> None:
     """Subclassing a stub takes any class keywords."""
 
 

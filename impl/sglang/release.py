@@ -68,9 +68,10 @@ class Release:
         self.memory_pool = _module(f"{_MEM}.memory_pool")
         self.swa_memory_pool = _module(f"{_MEM}.swa_memory_pool")
         self.allocator = _module(f"{_MEM}.allocator")
-        self.SwaAllocator = getattr(
-            self.swa_memory_pool, "SWATokenToKVPoolAllocator", None
-        ) or _module(f"{_MEM}.allocator.swa").SWATokenToKVPoolAllocator
+        self.SwaAllocator = (
+            getattr(self.swa_memory_pool, "SWATokenToKVPoolAllocator", None)
+            or _module(f"{_MEM}.allocator.swa").SWATokenToKVPoolAllocator
+        )
         self.common = _module(f"{_MEM}.common")
         self.schedule_batch = _module("sglang.srt.managers.schedule_batch")
         self.schedule_policy = _module("sglang.srt.managers.schedule_policy")
@@ -98,9 +99,8 @@ class Release:
             options.ANCHORED_HOST_LOCKS: "host_uuid" not in _full_component(self.components),
             options.NO_PENDING_MARKS: "write_through_pending_id" not in _tree_sources(cache),
             options.NO_CREATION_TIMES: "creation_time" not in _tree_sources(cache),
-            options.UNPINNED_LOADS: "inc_host_lock_ref" not in inspect.getsource(
-                self.UnifiedRadixCache.load_back
-            ),
+            options.UNPINNED_LOADS: "inc_host_lock_ref"
+            not in inspect.getsource(self.UnifiedRadixCache.load_back),
             options.BACKS_UP_WINDOWS: window is not None and bool(self.has_tree_core),
             options.SLIDES_IN_PREFILL: window is not None and bool(window.get()),
             options.STOPS_AT_BRANCHES: "swa_branching_seqlen" in self.params.MatchResult._fields,
@@ -113,9 +113,9 @@ class Release:
         """Put the stand-ins of device.py where CUDA would be."""
         for module in _modules_there(_ON_DEVICE):
             if hasattr(module, "device_module"):
-                module.device_module = DEVICE
+                vars(module)["device_module"] = DEVICE
         for module in _modules_there(_COPYING):
-            module.transfer_kv_direct = transfer_kv_direct  # type: ignore[attr-defined]
+            vars(module)["transfer_kv_direct"] = transfer_kv_direct
             if hasattr(module, "ALLOC_MEMORY_FUNCS"):
                 module.ALLOC_MEMORY_FUNCS["cpu"] = host_memory
 

@@ -33,6 +33,8 @@ from radixproof.model.snapshot import (
 )
 
 _EMPTY = Placement()
+_Pending = tuple[Any, int, tuple[int, ...], tuple[int, ...]]
+"""A node yet to be visited: itself, its parent's index and prefix, the label that holds it."""
 
 
 class Observer:
@@ -58,7 +60,8 @@ class Observer:
 
     def _walk(self) -> None:
         """Depth first, siblings by (namespace, key); children as their parents hold them."""
-        pending = [(child, ROOT, (), label) for child, label in self._children(self.core.root_node)]
+        pending: list[_Pending] = []
+        pending.extend((c, ROOT, (), label) for c, label in self._children(self.core.root_node))
         while pending:
             node, parent, prefix, label = pending.pop()
             spelled = prefix + _tokens(node.key)
@@ -91,9 +94,7 @@ class Observer:
             found = self.core.root_node
         else:
             spelled = ((n, s) for n, s in zip(self.order, self.spelled, strict=True))
-            same = (
-                n for n, s in spelled if s == tokens and (n.key.extra_key or "") == namespace
-            )
+            same = (n for n, s in spelled if s == tokens and (n.key.extra_key or "") == namespace)
             found = next(same, None)
         if found is None:
             return None
@@ -154,9 +155,9 @@ class Observer:
 
     def placement(self, node: Any, component: str) -> Placement:
         data = node.component_data[self.types[component]]
-        if data.value is None and data.host_value is None:
-            if not data.lock_ref and not data.host_lock_ref:
-                return _EMPTY
+        held = data.value is not None or data.host_value is not None
+        if not (held or data.lock_ref or data.host_lock_ref):
+            return _EMPTY
         return Placement(
             _slots(data.value), _slots(data.host_value), data.lock_ref, data.host_lock_ref
         )
@@ -164,7 +165,7 @@ class Observer:
     def listed(self, lists: Any, component: str) -> tuple[int, ...]:
         """A recency list by its links, most recent first."""
         held = lists[self.types[component]]
-        found = []
+        found: list[int] = []
         node = held.head.lru_next[held._pt]
         while node is not held.tail and len(found) <= len(self.order):
             if node is not getattr(held, "mid", None) and node is not getattr(held, "cursor", None):

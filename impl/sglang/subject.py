@@ -10,8 +10,8 @@ from radixproof.impl.sglang.cache import SglangCache
 from radixproof.impl.sglang.pools import build
 from radixproof.impl.sglang.release import Release
 from radixproof.impl.sglang.snapshot import Observer
-from radixproof.model import operations as op
 from radixproof.impl.sglang.transfers import slots_of
+from radixproof.model import operations as op
 from radixproof.model.config import FULL, SWA, CacheConfig
 from radixproof.model.errors import ErrorKind, IllegalUse
 from radixproof.model.outcome import Outcome, error, ok, refused

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor
@@ -80,5 +79,3 @@ def slots_of(moves: Moves, component: str) -> int:
 
 def _slots(indices: Tensor) -> Slots:
     return tuple(indices.tolist())
-
-

@@ -95,8 +95,5 @@ def unjudged(options: Iterable[str]) -> Mapping[str, str]:
     """Slug -> why it is not checked on a release that follows these options."""
     there = {*options, ""}
     return {
-        slug: f"{d.rule} ({d.source})"
-        for d in DIFFERENCES
-        if d.option in there
-        for slug in d.slugs
+        slug: f"{d.rule} ({d.source})" for d in DIFFERENCES if d.option in there for slug in d.slugs
     }

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
+from radixproof.model.errors import ConfigError
 from radixproof.model.operations import OPERATIONS
+from radixproof.model.trace import Trace, dumps
 from radixproof.stateful_tests.configs import ANY, Limits
 from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.sglang.legal import DEFAULT, Reach
@@ -137,6 +139,32 @@ def _batch(
         new = kinds(death.counterexample) - known
         return (death.counterexample if new else None), seed
     return None, -1
+
+
+def replay_on(
+    process: ReleaseProcess,
+    trace: Trace,
+    reach: Reach = DEFAULT,
+    coverage: Coverage | None = None,
+    *,
+    shrink: bool = False,
+) -> Counterexample | None:
+    """The first counterexample of a trace on a release. Raises ``ConfigError`` if it cannot run."""
+    far = {name: getattr(reach, name) for name in Reach.__dataclass_fields__}
+    command = {"do": "replay", "trace": dumps(trace), "reach": far, "shrink": shrink}
+    found: Counterexample | None = None
+    try:
+        for event in process.ask(command):
+            if event["event"] == "refused":
+                raise ConfigError(event["line"])
+            if event["event"] == "walked" and coverage is not None:
+                coverage.add(coverage_of(event))
+            elif event["event"] == "done":
+                found = unpack(event["found"])
+    except Died as death:
+        process.restart()
+        found = death.counterexample
+    return found
 
 
 def coverage_of(event: Mapping[str, Any]) -> Coverage:

@@ -62,9 +62,7 @@ class Journal:
         trace = Trace(self.config, tuple(self.operations))
         last = trace.operations[-1] if trace.operations else None
         finding = Finding(who, CRASH, None, told)
-        return Counterexample(
-            trace, len(trace.operations) - 1, last, None, None, None, (finding,)
-        )
+        return Counterexample(trace, len(trace.operations) - 1, last, None, None, None, (finding,))
 
 
 class ReleaseProcess:

@@ -67,9 +67,7 @@ class Solo:
         if self.journal is not None:
             self.journal(operation)
         illegal = why_illegal(self.state, operation, self.reach)
-        outcome = (
-            error(ErrorKind.ARGUMENT, illegal) if illegal else self.subject.apply(operation)
-        )
+        outcome = error(ErrorKind.ARGUMENT, illegal) if illegal else self.subject.apply(operation)
         self.operations.append(operation)
         self.coverage.steps += 1
         self.coverage.outcomes[NAMES[type(operation)], outcome.kind] += 1

@@ -52,9 +52,7 @@ class Worker:
         self.say = say
         self.open = partial(open_sglang, release, core=core, name=name)
         shape = Shape(release.host_larger_than_device, VETOES_LEAVES in release.options)
-        self.searcher = Searcher(
-            self.open, unjudged(release.options), shape, journal=self.journal
-        )
+        self.searcher = Searcher(self.open, unjudged(release.options), shape, journal=self.journal)
 
     def journal(self, what: CacheConfig | Operation) -> None:
         if isinstance(what, CacheConfig):

@@ -20,7 +20,10 @@ MAY_IMPORT = {
     "cli": {"cli", "benchmarks", "stateful_tests", "impl", "invariants", "model"},
 }
 ROOMS = {room for room in MAY_IMPORT if "/" not in room}
-VOCABULARY = {"config", "operations", "outcome", "errors", "snapshot", "payload", "subject", "options"}
+VOCABULARY = {
+    *("config", "operations", "outcome", "errors"),
+    *("snapshot", "payload", "subject", "options"),
+}
 """What the torch cache and the invariants may know of the model: words, not decisions."""
 
 

@@ -1,0 +1,63 @@
+"""``radixproof check --subject sglang...``: judge a release or a checkout."""
+
+from __future__ import annotations
+
+import argparse
+from time import monotonic
+from typing import Any
+
+from radixproof.cli import as_json
+from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
+from radixproof.cli.options import limits_of, writable
+from radixproof.cli.progress import meter
+from radixproof.cli.releases import judgement_text, process_of, reach_of
+from radixproof.stateful_tests.profiles import PROFILES
+from radixproof.stateful_tests.sglang.judge import Judgement, Plan, judge
+
+
+def run(args: argparse.Namespace) -> int:
+    target, limits, profile = writable(args.json), limits_of(args), PROFILES[args.profile]
+    plan = Plan(profile.rounds * profile.walks, args.time, limits, reach_of(args))
+    with process_of(args) as process, meter(f"check {process.source.name}") as progress:
+        begin = monotonic()
+        judged = judge(process, plan, args.seed, progress)
+        spent = monotonic() - begin
+    as_json.write(target, _result(args, judged, spent))
+    print(judgement_text(judged, args.subject, spent))
+    if judged.found:
+        return COUNTEREXAMPLE
+    if judged.interrupted:
+        raise UsageError("interrupted; what was checked until then held")
+    return HELD
+
+
+def _result(args: argparse.Namespace, judged: Judgement, spent: float) -> dict[str, Any]:
+    return {
+        "command": "check",
+        "subject": args.subject,
+        "core": args.core,
+        "profile": args.profile,
+        "seed": judged.seed,
+        "walks": judged.walks,
+        "failing_walks": judged.failing_walks,
+        "verdict": "counterexample" if judged.found else "held",
+        "interrupted": judged.interrupted,
+        "counterexamples": [
+            {
+                "walk_seed": f.seed,
+                "walks": f.walks,
+                "steps": f.steps,
+                **(as_json.counterexample_json(f.counterexample) or {}),
+            }
+            for f in judged.found
+        ],
+        "coverage": as_json.coverage_json(judged.coverage),
+        "never_performed": judged.never,
+        "not_checked": dict(judged.unjudged),
+        "stub_calls": sorted(set(judged.stub_calls)),
+        "timing": {
+            "seconds": spent,
+            "steps_per_second": judged.coverage.steps / max(spent, 1e-9),
+            "found_after": [f.seconds for f in judged.found],
+        },
+    }

@@ -1,0 +1,105 @@
+"""What the commands share that judge SGLang: which release, with what, and how it is told."""
+
+from __future__ import annotations
+
+import argparse
+
+from radixproof.cli.errors import UsageError
+from radixproof.cli.report import counterexample_text, keep
+from radixproof.impl.sglang.wheels import (
+    CORES,
+    PYTHON,
+    NoSuchRelease,
+    Source,
+    locate,
+    require_packages,
+)
+from radixproof.invariants.catalogue import CATALOGUE
+from radixproof.stateful_tests.sglang.judge import Judgement
+from radixproof.stateful_tests.sglang.legal import Reach
+from radixproof.stateful_tests.sglang.process import ReleaseProcess, Unusable
+
+
+def add_release(parser: argparse.ArgumentParser) -> None:
+    """Options that go with ``--subject sglang...``."""
+    group = parser.add_argument_group("with --subject sglang==VERSION or sglang:PATH")
+    group.add_argument("--core", default=PYTHON, choices=CORES, help="tree core of the release")
+    group.add_argument(
+        "--host-locks", action="store_true", help="hold host locks, as a storage tier does"
+    )
+    group.add_argument("--quotas", action="store_true", help="load back with quotas")
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="environment of the release: its opt-in flags",
+    )
+
+
+def is_release(subject: str) -> bool:
+    return subject.startswith("sglang")
+
+
+def reach_of(args: argparse.Namespace) -> Reach:
+    return Reach(host_locks=args.host_locks, quotas=args.quotas)
+
+
+def environment_of(args: argparse.Namespace) -> dict[str, str]:
+    """The flags of ``--set``. Raises ``UsageError``."""
+    for setting in args.set:
+        if "=" not in setting:
+            raise UsageError(f"--set takes NAME=VALUE, not {setting!r}")
+    return dict(setting.split("=", 1) for setting in args.set)
+
+
+def source_of(subject: str, core: str) -> Source:
+    """Where the release is; fetches its wheel. Raises ``UsageError``."""
+    try:
+        require_packages()
+        return locate(subject, core)
+    except NoSuchRelease as problem:
+        raise UsageError(str(problem)) from None
+
+
+def process_of(args: argparse.Namespace, subject: str | None = None) -> ReleaseProcess:
+    """A process that holds the release. Raises ``UsageError``."""
+    if args.device != "cpu":
+        raise UsageError("--device cuda goes with --subject torch only")
+    source = source_of(subject or args.subject, args.core)
+    try:
+        return ReleaseProcess(source, environment_of(args))
+    except Unusable as problem:
+        raise UsageError(str(problem)) from None
+
+
+def judgement_text(run: Judgement, subject: str, spent: float) -> str:
+    """The verdict, every kind of counterexample, and what all of it rests on."""
+    blocks = []
+    for number, found in enumerate(run.found, start=1):
+        shown = found.counterexample
+        blocks.append(counterexample_text(shown, keep(shown), subject))
+        blocks.append(
+            f"{number} of {len(run.found)}: found after {found.walks} walks, {found.steps} steps,"
+            f" {found.seconds:.1f} s (walk seed {found.seed})\n"
+        )
+    c = run.coverage
+    verdict = "held so far" if run.interrupted else "held"
+    if run.found:
+        verdict = f"{len(run.found)} kinds of counterexample in {run.failing_walks} walks"
+    judged = len(CATALOGUE) - len(run.unjudged)
+    blocks.append(
+        f"{verdict}: {run.walks} walks, {c.steps} steps, {judged} of {len(CATALOGUE)} invariants,"
+        f" {c.evaluations} invariant evaluations"
+    )
+    blocks.append(
+        f"seed {run.seed}, {spent:.1f} s, {c.steps / max(spent, 1e-9):.0f} checked steps/s"
+    )
+    if run.unjudged:
+        blocks.append("not checked on this release:")
+        blocks += [f"    {slug}: {why}" for slug, why in sorted(run.unjudged.items())]
+    if run.never:
+        blocks.append(f"never performed: {', '.join(run.never)}")
+    if run.stub_calls:
+        blocks.append(f"stubs that were called: {', '.join(sorted(set(run.stub_calls)))}")
+    return "\n".join(blocks)
