@@ -1,0 +1,185 @@
+"""``radixproof prove``: the invariants, proved for trees of any size."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from radixproof.cli import as_json
+from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
+from radixproof.cli.options import add_json, seconds, writable
+from radixproof.cli.spec import look_up
+from radixproof.invariants.proofs import fragment
+from radixproof.invariants.proofs.counterexample import Counterexample, smallest
+from radixproof.invariants.proofs.obligations import known
+from radixproof.invariants.proofs.picture import picture
+from radixproof.invariants.proofs.prover import PROVED, REFUTED, SECONDS, Result, prove
+from radixproof.invariants.proofs.solvers import CVC5, Z3, versions
+from radixproof.invariants.proofs.system import Theory
+from radixproof.invariants.proofs.theory import THEORY
+from radixproof.invariants.proofs.variants import WRONG, WrongRule
+
+SOLVERS = {Z3: (Z3,), CVC5: (CVC5,), "both": (Z3, CVC5)}
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("prove", help="prove the invariants for trees of any size")
+    parser.add_argument("slug", nargs="?", metavar="SLUG", help="only this invariant")
+    parser.add_argument("--variant", metavar="M-n", help="prove a known-wrong rule instead")
+    parser.add_argument("--solver", choices=tuple(SOLVERS), default=Z3)
+    parser.add_argument(
+        "--timeout", type=seconds, default=SECONDS, metavar="S", help="per obligation and solver"
+    )
+    parser.add_argument("--summary", action="store_true", help="no line per obligation")
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    target = writable(args.json)
+    rule = rule_of(args.variant)
+    theory = rule.theory if rule else THEORY
+    slugs = slugs_of(args.slug, theory)
+    used = versions(SOLVERS[args.solver])
+    print(f"{rule.id}: {rule.title}" if rule else heading(theory), flush=True)
+    results = []
+    for result in prove(theory, tuple(used), slugs=slugs, seconds=args.timeout):
+        results.append(result)
+        if not args.summary:
+            print(line(result), flush=True)
+    print("\n".join(table(theory, results)))
+    found = list(counterexamples(theory, results, args.timeout))
+    for shown in found:
+        print(f"\n{sentence(theory, shown.slug)}\n{picture(shown)}")
+    print("\n" + verdict(results, used))
+    as_json.write(target, _result(args, used, results, found))
+    return HELD if all(r.status == PROVED for r in results) else COUNTEREXAMPLE
+
+
+def rule_of(variant: str | None) -> WrongRule | None:
+    """The wrong rule to be refuted. Raises ``UsageError`` for one this theory does not know."""
+    if variant is None:
+        return None
+    if variant not in WRONG:
+        raise UsageError(
+            f"no wrong rule {variant!r} at the level of the proofs; there are {', '.join(WRONG)}"
+        )
+    return WRONG[variant]
+
+
+def slugs_of(name: str | None, theory: Theory) -> list[str]:
+    """What to prove; nothing means everything. Raises ``UsageError`` with what is known."""
+    if name is None or name in known(theory):
+        return [] if name is None else [name]
+    found = [i.slug for i in look_up(name) if i.slug in known(theory)]
+    if not found:
+        raise UsageError(
+            f"{name} is checked on every step but not proved; docs/proofs.md says what is"
+        )
+    return found
+
+
+def heading(theory: Theory) -> str:
+    helpers = sum(i.helper for i in theory.invariants)
+    return (
+        f"{len(theory.transitions)} transitions; {len(theory.invariants)} invariants, {helpers} of"
+        f" them helpers; {len(theory.steps)} step sentences; {len(theory.lemmas)} lemmas"
+    )
+
+
+def line(result: Result) -> str:
+    """One obligation: what, how it ended, how long it took, what the solvers counted."""
+    o = result.obligation
+    told = []
+    for solver, answer in result.answers.items():
+        counted = ", ".join(f"{v:.0f} {name}" for name, v in answer.statistics.items())
+        told.append(f"{solver} {answer.seconds:.3f} s" + (f" ({counted})" if counted else ""))
+    return f"{result.status:<8} {o.transition:<12} {o.slug:<44} {'; '.join(told)}"
+
+
+def table(theory: Theory, results: Sequence[Result]) -> Iterator[str]:
+    """Invariant by invariant: how many obligations, how many proved, how long."""
+    yield f"\n{'sentence':<46}{'obligations':>12}{'proved':>8}{'seconds':>9}{'slowest':>9}  in"
+    for slug in dict.fromkeys(r.obligation.slug for r in results):
+        mine = [r for r in results if r.obligation.slug == slug]
+        slowest = max(mine, key=lambda r: r.seconds)
+        proved = sum(r.status == PROVED for r in mine)
+        yield (
+            f"{_starred(theory, slug):<46}{len(mine):>12}{proved:>8}"
+            f"{sum(r.seconds for r in mine):>9.2f}{slowest.seconds:>9.3f}"
+            f"  {slowest.obligation.transition}"
+        )
+    yield "(* helper: no rule of the catalogue, but what makes the others inductive)"
+
+
+def counterexamples(
+    theory: Theory, results: Sequence[Result], timeout: float
+) -> Iterator[Counterexample]:
+    """The smallest one of every refuted rule of the catalogue; of helpers if there is no other."""
+    refuted = [r.obligation for r in results if r.status == REFUTED]
+    helpers = {i.slug for i in theory.invariants if i.helper}
+    telling = [o for o in refuted if o.slug not in helpers] or refuted
+    for obligation in telling:
+        found = smallest(theory, obligation, timeout)
+        if found is not None:
+            yield found
+
+
+def sentence(theory: Theory, slug: str) -> str:
+    return f"{slug}: {next(s.meaning for s in theory.claims if s.slug == slug)}"
+
+
+def verdict(results: Sequence[Result], used: dict[str, str]) -> str:
+    spent = {s: sum(r.answers[s].seconds for r in results) for s in used}
+    by = "; ".join(f"{s} {v}: {spent[s]:.2f} s" for s, v in used.items())
+    left = [r for r in results if r.status != PROVED]
+    if not left:
+        found = sorted({a for r in results for a in fragment.of_obligation(r.obligation)})
+        decidable = ", ".join(f"{a} -> {b}" for a, b in found) or "none"
+        cyclic = "a CYCLE: not" if fragment.has_cycle(found) else "no cycle:"
+        return (
+            f"PROVED: {len(results)} obligations for trees of any size ({by})\n"
+            f"quantifier alternations: {decidable}; {cyclic} effectively propositional"
+        )
+    refuted = sum(r.status == REFUTED for r in left)
+    unknown = len(left) - refuted
+    return (
+        f"NOT PROVED: {refuted} of {len(results)} obligations refuted"
+        + (f", {unknown} unknown or disputed" if unknown else "")
+        + f" ({by})"
+    )
+
+
+def _starred(theory: Theory, slug: str) -> str:
+    return slug + (" *" if any(i.helper and i.slug == slug for i in theory.invariants) else "")
+
+
+def _result(
+    args: argparse.Namespace,
+    used: dict[str, str],
+    results: Sequence[Result],
+    found: Sequence[Counterexample],
+) -> dict[str, Any]:
+    return {
+        "command": "prove",
+        "variant": args.variant,
+        "solvers": used,
+        "verdict": "held" if all(r.status == PROVED for r in results) else "counterexample",
+        "obligations": [
+            {
+                "kind": r.obligation.kind,
+                "transition": r.obligation.transition,
+                "slug": r.obligation.slug,
+                "status": r.status,
+                "answers": {s: a.status for s, a in r.answers.items()},
+                "statistics": {s: dict(a.statistics) for s, a in r.answers.items()},
+            }
+            for r in results
+        ],
+        "counterexamples": [
+            {"transition": c.transition, "slug": c.slug, "nodes": c.nodes, "picture": picture(c)}
+            for c in found
+        ],
+        "timing": {s: [r.answers[s].seconds for r in results] for s in used},
+    }
