@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from radixproof.invariants.checker import CATALOGUE
+from radixproof.invariants import families as _families  # noqa: F401  (fills the catalogue)
+from radixproof.invariants.catalogue import CATALOGUE
 from radixproof.invariants.proofs import fragment
 from radixproof.invariants.proofs.counterexample import smallest
 from radixproof.invariants.proofs.obligations import consecution, obligations
