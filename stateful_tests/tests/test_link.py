@@ -15,9 +15,10 @@ from radixproof.invariants.proofs.link import MAY_TAKE, Explanation, explain
 from radixproof.invariants.proofs.theory import THEORY
 from radixproof.invariants.proofs.variants import WRONG
 from radixproof.invariants.view import View
+from radixproof.model import operations as op
 from radixproof.model.config import CacheConfig
 from radixproof.model.errors import ErrorKind
-from radixproof.model.operations import OPERATIONS, Execute, Insert, Reset
+from radixproof.model.operations import OPERATIONS
 from radixproof.model.reference import ReferenceModel
 from radixproof.model.subject import OpenSubject
 from radixproof.model.trace import Trace
@@ -121,8 +122,20 @@ def test_link_and_catalogue_agree_on_right_and_wrong_caches() -> None:
 
 
 SELDOM = {
-    "M-14": Trace(CacheConfig(), (Insert((1, 2)), Reset())),
-    "M-30": next(load(path) for path in corpus() if path.name.startswith("m-30-")),
+    "M-14": Trace(CacheConfig(), (op.Insert((1, 2)), op.Reset())),
+    "M-30": Trace(
+        CacheConfig(components=("full",)),
+        (
+            op.Insert((1,)),
+            op.Insert((1, 2)),
+            op.Execute("write"),
+            op.Execute("write"),
+            op.Observe("write"),
+            op.Evict(full=2),
+            op.HostLock("c", (1, 2)),
+            op.EvictHost(1),
+        ),
+    ),
 }
 """Traces for wrong caches that a walk shows too seldom."""
 
@@ -141,8 +154,10 @@ def test_a_wrong_cache_leaves_the_relation(id: str) -> None:
 
 def test_an_operation_may_not_do_what_another_does() -> None:
     """An eviction that nobody asked for is no part of an execution."""
-    steps = list(replayed(ReferenceModel, Trace(CacheConfig(), (Insert((1, 2)), Insert((3,))))))
+    steps = list(
+        replayed(ReferenceModel, Trace(CacheConfig(), (op.Insert((1, 2)), op.Insert((3,)))))
+    )
     before, _, outcome, after = steps[1]
-    found = link((before, Execute("write"), outcome, after))
+    found = link((before, op.Execute("write"), outcome, after))
     assert not found.holds
     assert "no part of execute" in found.faults[0]
