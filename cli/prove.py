@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from radixproof.cli import as_json
@@ -12,12 +14,14 @@ from radixproof.cli.options import add_json, seconds, writable
 from radixproof.cli.spec import look_up
 from radixproof.invariants.proofs import fragment
 from radixproof.invariants.proofs.counterexample import Counterexample, smallest
+from radixproof.invariants.proofs.mutants import UNEXPLAINED, mutants
 from radixproof.invariants.proofs.obligations import known
 from radixproof.invariants.proofs.picture import picture
 from radixproof.invariants.proofs.prover import PROVED, REFUTED, SECONDS, Result, prove
 from radixproof.invariants.proofs.solvers import CVC5, Z3, versions
 from radixproof.invariants.proofs.system import Theory
 from radixproof.invariants.proofs.theory import THEORY
+from radixproof.invariants.proofs.vacuity import chains, falsified
 from radixproof.invariants.proofs.variants import WRONG, WrongRule
 
 SOLVERS = {Z3: (Z3,), CVC5: (CVC5,), "both": (Z3, CVC5)}
@@ -32,6 +36,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--timeout", type=seconds, default=SECONDS, metavar="S", help="per obligation and solver"
     )
     parser.add_argument("--summary", action="store_true", help="no line per obligation")
+    parser.add_argument(
+        "--guards", action="store_true", help="drop each conjunct of each guard: what notices?"
+    )
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -40,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
     target = writable(args.json)
     rule = rule_of(args.variant)
     theory = rule.theory if rule else THEORY
+    if args.guards:
+        return guards(args, theory, target)
     slugs = slugs_of(args.slug, theory)
     used = versions(SOLVERS[args.solver])
     print(f"{rule.id}: {rule.title}" if rule else heading(theory), flush=True)
@@ -53,8 +62,57 @@ def run(args: argparse.Namespace) -> int:
     for shown in found:
         print(f"\n{sentence(theory, shown.slug)}\n{picture(shown)}")
     print("\n" + verdict(results, used))
-    as_json.write(target, _result(args, used, results, found))
-    return HELD if all(r.status == PROVED for r in results) else COUNTEREXAMPLE
+    empty = [] if slugs or rule else vacuous(theory, next(iter(used)), args.timeout)
+    as_json.write(target, _result(args, used, results, found, empty))
+    proved = all(r.status == PROVED for r in results) and not empty
+    return HELD if proved else COUNTEREXAMPLE
+
+
+def vacuous(theory: Theory, solver: str, timeout: float) -> list[str]:
+    """What the proofs would hold of for no reason; says so, and what was shown instead."""
+    reached = chains(theory)
+    dead = [t.name for t in theory.transitions if t.name not in reached]
+    certain = [f.slug for f in falsified(theory, solver, timeout) if not f.by]
+    found = [*(f"transition {n} is never enabled" for n in dead)]
+    found += [f"sentence {s} cannot be false" for s in certain]
+    for problem in found:
+        print(f"VACUOUS: {problem}")
+    if not found:
+        longest = max(map(len, reached.values()))
+        print(
+            f"not vacuous: each transition is enabled within {longest - 1} steps of the initial"
+            " state, each sentence is false after some step without its guard or an effect"
+        )
+    return found
+
+
+def guards(args: argparse.Namespace, theory: Theory, target: Path | None) -> int:
+    """Guard mutation; 1 if a mutant survives that nobody has explained."""
+    solver = next(iter(versions(SOLVERS[args.solver])))
+    found = []
+    for m in mutants(theory, solver, args.timeout):
+        found.append(m)
+        print(f"{m.verdict:<10}{m.transition:<13}{m.conjunct:<24}{m.why}", flush=True)
+    counts = Counter(m.verdict for m in found)
+    print(f"\n{len(found)} mutants: " + ", ".join(f"{n} {v}" for v, n in counts.most_common()))
+    as_json.write(
+        target,
+        {
+            "command": "prove --guards",
+            "solver": solver,
+            "mutants": [
+                {
+                    "transition": m.transition,
+                    "conjunct": m.conjunct,
+                    "verdict": m.verdict,
+                    "refuted_by": list(m.refuted_by),
+                    "why": m.why,
+                }
+                for m in found
+            ],
+        },
+    )
+    return COUNTEREXAMPLE if any(m.why == UNEXPLAINED for m in found) else HELD
 
 
 def rule_of(variant: str | None) -> WrongRule | None:
@@ -135,7 +193,7 @@ def verdict(results: Sequence[Result], used: dict[str, str]) -> str:
     by = "; ".join(f"{s} {v}: {spent[s]:.2f} s" for s, v in used.items())
     left = [r for r in results if r.status != PROVED]
     if not left:
-        found = sorted({a for r in results for a in fragment.of_obligation(r.obligation)})
+        found = sorted(fragment.of_obligations(r.obligation for r in results))
         decidable = ", ".join(f"{a} -> {b}" for a, b in found) or "none"
         cyclic = "a CYCLE: not" if fragment.has_cycle(found) else "no cycle:"
         return (
@@ -160,12 +218,15 @@ def _result(
     used: dict[str, str],
     results: Sequence[Result],
     found: Sequence[Counterexample],
+    empty: Sequence[str],
 ) -> dict[str, Any]:
     return {
         "command": "prove",
         "variant": args.variant,
         "solvers": used,
-        "verdict": "held" if all(r.status == PROVED for r in results) else "counterexample",
+        "verdict": "held"
+        if all(r.status == PROVED for r in results) and not empty
+        else "counterexample",
         "obligations": [
             {
                 "kind": r.obligation.kind,
@@ -181,5 +242,6 @@ def _result(
             {"transition": c.transition, "slug": c.slug, "nodes": c.nodes, "picture": picture(c)}
             for c in found
         ],
+        "vacuous": list(empty),
         "timing": {s: [r.answers[s].seconds for r in results] for s in used},
     }

@@ -100,7 +100,7 @@ def _of_size(
             label = f"fact{len(labels)}"
             labels[label] = (p, (individual,))
             lines.append(smt.label(label, f"(= {p.name} {individual})"))
-    lines += [smt.assertion(ground(f)) for f in refuted.assumed]
+    lines += [refuted.assumed.text]
     lines.append(smt.assertion(ground(substitute(refuted.before, values))))
     true = small_model("".join(lines), list(labels), preferred, seconds)
     if true is None:
@@ -123,7 +123,7 @@ def _checked(
     theory: Theory, refuted: Obligation, before: Structure, given: dict[Term, Individual]
 ) -> Counterexample:
     """Evaluated by the other back end. Raises ``NotGenuine``."""
-    wrong = [f for f in refuted.assumed if not before.holds(f)]
+    wrong = [f for f in refuted.assumed.formulas if not before.holds(f)]
     if wrong or not before.holds(refuted.before, given):
         raise NotGenuine(f"{refuted.transition} / {refuted.slug}: {wrong[:1]}")
     after, sentence, at = before, refuted.sentence, before

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from radixproof.invariants.proofs.grounding import ground
 from radixproof.invariants.proofs.logic import And, Formula, Not, Or, Quantified, Sort, Term
 from radixproof.invariants.proofs.obligations import Obligation
 
@@ -21,9 +20,16 @@ def arrows(formula: Formula) -> set[Arrow]:
     return set(_arrows(formula, True, ()))
 
 
-def of_obligation(obligation: Obligation) -> set[Arrow]:
-    formulas = [ground(f) for f in obligation.assumed]
-    return {a for f in (*formulas, obligation.refutation) for a in arrows(f)}
+def of_obligations(obligations: Iterable[Obligation]) -> set[Arrow]:
+    """All arrows of all of them together."""
+    found: set[Arrow] = set()
+    seen: set[int] = set()
+    for o in obligations:
+        found |= arrows(o.refutation)
+        if id(o.assumed) not in seen:
+            seen.add(id(o.assumed))
+            found.update(a for f in o.assumed.ground for a in arrows(f))
+    return found
 
 
 def has_cycle(found: Iterable[Arrow]) -> bool:

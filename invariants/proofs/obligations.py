@@ -7,30 +7,45 @@ no parameters for which the transition is enabled there, lead to a violation.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from radixproof.invariants.proofs import smt
 from radixproof.invariants.proofs.grounding import choices, ground
-from radixproof.invariants.proofs.logic import Formula, Term, both, either, substitute
-from radixproof.invariants.proofs.system import Theory, Transition
+from radixproof.invariants.proofs.logic import TRUE, Formula, Term, both, either, substitute
+from radixproof.invariants.proofs.system import Sentence, StepSentence, Theory, Transition
 
 INITIALLY = "initially"
 LEMMA = "lemma"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Assumed:
+    """What may be assumed of a state; shared by hundreds of obligations, so written once."""
+
+    formulas: tuple[Formula, ...]
+
+    @cached_property
+    def ground(self) -> tuple[Formula, ...]:
+        return tuple(map(ground, self.formulas))
+
+    @cached_property
+    def text(self) -> str:
+        return "".join(map(smt.assertion, self.ground))
+
+
+@dataclass(frozen=True, eq=False)
 class Obligation:
-    """``before`` names what must have no model; ``assumed`` are the sentences it rests on."""
+    """``before`` is what must be impossible in a state of which ``assumed`` is true."""
 
     kind: str
-    """``initiation``, ``consecution``, ``step`` or ``lemma``."""
+    """``initiation``, ``consecution``, ``step``, ``lemma``, or ``guard`` for a question."""
     transition: str
     slug: str
-    assumed: tuple[Formula, ...]
+    assumed: Assumed
     before: Formula
     parameters: tuple[Term, ...] = ()
-    sentence: Formula = field(default_factory=lambda: both())
+    sentence: Formula = TRUE
 
     @cached_property
     def refutation(self) -> Formula:
@@ -44,50 +59,49 @@ class Obligation:
 
     @property
     def text(self) -> str:
-        return (
-            smt.declarations(self.constants)
-            + "".join(_asserted(f) for f in self.assumed)
-            + smt.assertion(self.refutation)
-        )
+        stated = smt.assertion(self.refutation)
+        return smt.declarations(self.constants) + self.assumed.text + stated
 
 
-_TEXTS: dict[Formula, str] = {}
+def axioms(theory: Theory) -> Assumed:
+    return Assumed(theory.axioms)
 
 
-def _asserted(formula: Formula) -> str:
-    """The same few dozen sentences are assumed again and again."""
-    if formula not in _TEXTS:
-        _TEXTS[formula] = smt.assertion(ground(formula))
-    return _TEXTS[formula]
+def invariants(theory: Theory) -> Assumed:
+    """The axioms and everything that is claimed of every state."""
+    return Assumed((*theory.axioms, *(i.formula for i in theory.invariants)))
 
 
 def obligations(theory: Theory, slugs: Collection[str] = ()) -> Iterator[Obligation]:
     """All of them, transition by transition; with ``slugs`` those of these sentences only."""
-    initial = {u.relation: u for u in theory.initial}
-    start = Transition(INITIALLY, "", (), {}, tuple(initial.values()))
-    held = (*theory.axioms, *(i.formula for i in theory.invariants))
+    start = Transition(INITIALLY, "", (), {}, theory.initial)
+    nothing, held = axioms(theory), invariants(theory)
     for i in theory.invariants:
         if not slugs or i.slug in slugs:
             before = ~start.before(i.formula)
-            yield Obligation("initiation", INITIALLY, i.slug, theory.axioms, before, (), i.formula)
+            yield Obligation("initiation", INITIALLY, i.slug, nothing, before, (), i.formula)
     for t in theory.transitions:
         for i in theory.invariants:
             if not slugs or i.slug in slugs:
-                yield consecution(theory, t, i.slug, i.formula)
+                yield consecution(held, t, i)
         for s in theory.steps:
             if (not slugs or s.slug in slugs) and t.name not in s.exempt:
-                before = both(t.enabled(), ~t.step(s.formula))
-                yield Obligation("step", t.name, s.slug, held, before, t.parameters, s.formula)
+                yield of_steps(held, t, s)
     for lemma in theory.lemmas:
         if not slugs or lemma.slug in slugs:
             yield Obligation("lemma", LEMMA, lemma.slug, held, ~lemma.formula, (), lemma.formula)
 
 
-def consecution(theory: Theory, t: Transition, slug: str, formula: Formula) -> Obligation:
+def consecution(held: Assumed, t: Transition, i: Sentence) -> Obligation:
     """That one transition keeps one invariant."""
-    held = (*theory.axioms, *(i.formula for i in theory.invariants))
-    before = both(t.enabled(), ~t.before(formula))
-    return Obligation("consecution", t.name, slug, held, before, t.parameters, formula)
+    before = both(t.enabled(), ~t.before(i.formula))
+    return Obligation("consecution", t.name, i.slug, held, before, t.parameters, i.formula)
+
+
+def of_steps(held: Assumed, t: Transition, s: StepSentence) -> Obligation:
+    """That every step of one transition is as a sentence says."""
+    before = both(t.enabled(), ~t.step(s.formula))
+    return Obligation("step", t.name, s.slug, held, before, t.parameters, s.formula)
 
 
 def known(theory: Theory) -> list[str]:

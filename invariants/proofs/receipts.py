@@ -90,7 +90,7 @@ def unlocked(node: Term, tier: Term | None = None, component: Term | None = None
 
 
 def changes_under_locks(tier: Term, node: Term, component: Term | None = None) -> Update:
-    """Whoever holds the node's value on this tier holds slots that are no longer the node's."""
+    """A value that was there is dropped or overwritten: who locks it is left with nothing."""
     what = k.is_(component) if component is not None else k.is_(k)
     return gains(
         stale(k, t, h, x), x.is_(node) & t.is_(tier) & what & lock(k, t, h, x) & has(k, t, x)

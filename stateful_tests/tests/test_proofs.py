@@ -8,7 +8,7 @@ from radixproof.invariants import families as _families  # noqa: F401  (fills th
 from radixproof.invariants.catalogue import CATALOGUE
 from radixproof.invariants.proofs import fragment
 from radixproof.invariants.proofs.counterexample import smallest
-from radixproof.invariants.proofs.obligations import consecution, obligations
+from radixproof.invariants.proofs.obligations import consecution, invariants, obligations
 from radixproof.invariants.proofs.picture import picture
 from radixproof.invariants.proofs.prover import PROVED, REFUTED, discharge
 from radixproof.invariants.proofs.solvers import CVC5, Z3
@@ -23,7 +23,7 @@ def test_both_solvers_prove_every_obligation() -> None:
 
 
 def test_every_obligation_is_effectively_propositional() -> None:
-    found = {a for o in obligations(THEORY) for a in fragment.of_obligation(o)}
+    found = fragment.of_obligations(obligations(THEORY))
     assert found == {("Node", "Holder")}
     assert not fragment.has_cycle(found)
     assert fragment.has_cycle({("Node", "Holder"), ("Holder", "Node")})
@@ -58,11 +58,8 @@ def test_a_wrong_rule_is_refuted(id: str) -> None:
 def test_the_seed_bug_keeps_the_tree_closed_and_loses_a_prefix() -> None:
     """M-1 leaves I-1 inductive: only the sentence about loss sees it (domain.md 9)."""
     theory = WRONG["M-1"].theory
-    hit = theory.transition("hit")
-    status = {
-        i.slug: discharge(consecution(theory, hit, i.slug, i.formula), (Z3,)).status
-        for i in theory.invariants
-    }
+    held, hit = invariants(theory), theory.transition("hit")
+    status = {i.slug: discharge(consecution(held, hit, i), (Z3,)).status for i in theory.invariants}
     assert [s for s, found in status.items() if found != PROVED] == [
         "hits-at-the-threshold-are-backed-up"
     ]

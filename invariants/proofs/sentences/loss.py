@@ -11,6 +11,7 @@ from radixproof.invariants.proofs.vocabulary import (
     host,
     live,
     reached,
+    root,
     through,
     tiered,
     x,
@@ -24,8 +25,11 @@ INVARIANTS = (
     ),
     Sentence(
         "hits-are-counted-on-nodes",
-        "Only nodes of the tree have hits, and only write-through with a host tier counts them.",
-        forall(x)((reached(x) >> (live(x) & through() & tiered())) & (excused(x) >> reached(x))),
+        "Only nodes have hits, and only write-through with a host tier counts them.",
+        forall(x)(
+            (reached(x) >> (live(x) & x.is_not(root) & through() & tiered()))
+            & (excused(x) >> reached(x))
+        ),
         helper=True,
     ),
 )

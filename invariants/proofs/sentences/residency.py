@@ -7,6 +7,7 @@ from radixproof.invariants.proofs.system import Lemma, Sentence
 from radixproof.invariants.proofs.vocabulary import (
     device,
     full,
+    good,
     has,
     host,
     k,
@@ -55,14 +56,15 @@ INVARIANTS = (
         "data-is-on-nodes",
         "Only nodes of the tree have data, and only of components and tiers there are.",
         forall(k, t, x)(
-            has(k, t, x) >> (live(x) & uses(k) & (t.is_(device) | tiered() | x.is_(root)))
+            (good(k, t, x) >> has(k, t, x))
+            & (has(k, t, x) >> (live(x) & uses(k) & (t.is_(device) | tiered() | x.is_(root))))
         ),
         helper=True,
     ),
     Sentence(
         "the-root-is-resident",
         "The root counts as resident on both tiers, and has nothing but that.",
-        forall(k, t)((k.is_(full) >> has(k, t, root)) & (has(k, t, root) >> k.is_(full))),
+        forall(k, t)((k.is_(full) >> good(k, t, root)) & (has(k, t, root) >> k.is_(full))),
         helper=True,
     ),
 )

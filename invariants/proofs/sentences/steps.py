@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from radixproof.invariants.proofs.logic import after, forall
+from radixproof.invariants.proofs.receipts import nobody_above
 from radixproof.invariants.proofs.system import StepSentence
 from radixproof.invariants.proofs.vocabulary import (
     device,
+    excused,
     full,
     h,
     has,
@@ -13,11 +15,30 @@ from radixproof.invariants.proofs.vocabulary import (
     k,
     live,
     lock,
+    short,
     t,
+    up,
     x,
+    y,
+    z,
 )
 
 STEPS = (
+    StepSentence(
+        "hits-at-the-threshold-are-backed-up",
+        "A backup is refused only if the host has no room for the topmost unbacked ancestor.",
+        forall(x, y)(
+            (
+                ~excused(x)
+                & after(excused(x))
+                & up(x, y)
+                & ~has(full, host, y)
+                & nobody_above(y, ~has(full, host, z))
+            )
+            >> short(y)
+        ),
+        exempt=("split",),
+    ),
     StepSentence(
         "only-host-eviction-loses-host-data",
         "What is on host stays there until a host eviction or a reset takes it.",

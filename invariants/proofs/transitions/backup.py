@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from radixproof.invariants.proofs.logic import forall, gains, loses, parameter
 from radixproof.invariants.proofs.receipts import (
+    changes_under_locks,
     device_receipt,
     nobody_above,
     unlocked,
@@ -76,6 +77,7 @@ write_back = Transition(
         "unlocked": unlocked(n, device),
     },
     (
+        changes_under_locks(host, n),
         gains(has(k, t, x), x.is_(n) & t.is_(host) & has(k, device, n)),
         gains(good(k, t, x), x.is_(n) & t.is_(host) & good(k, device, n)),
     ),

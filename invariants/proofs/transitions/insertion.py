@@ -42,6 +42,7 @@ revive = Transition(
         "parent-on-device": nobody_above(n, ~has(full, device, z)),
     },
     (
+        changes_under_locks(device, n, full),
         gains(has(k, t, x), x.is_(n) & k.is_(full) & t.is_(device)),
         gains(good(k, t, x), x.is_(n) & k.is_(full) & t.is_(device)),
     ),
@@ -59,6 +60,7 @@ fill = Transition(
         "full-data-there": has(full, tier, n),
     },
     (
+        changes_under_locks(tier, n, kind),
         gains(has(k, t, x), x.is_(n) & k.is_(kind) & t.is_(tier)),
         gains(good(k, t, x), x.is_(n) & k.is_(kind) & t.is_(tier)),
     ),
@@ -69,12 +71,13 @@ replace = Transition(
     "An SWA tombstone adopts the incoming FULL slots and gives back its own.",
     (n,),
     {
-        "on-device": has(full, device, n),
         "below-the-root": n.is_not(root),
+        "on-device": has(full, device, n),
         "full-unlocked": unlocked(n, device, full),
     },
     (
         changes_under_locks(device, n, full),
+        gains(has(k, t, x), x.is_(n) & k.is_(full) & t.is_(device)),
         gains(good(k, t, x), x.is_(n) & k.is_(full) & t.is_(device)),
     ),
 )
@@ -85,6 +88,7 @@ hit = Transition(
     (n,),
     {
         "in-tree": live(n),
+        "below-the-root": n.is_not(root),
         "write-through": through(),
         "host-tier": tiered(),
         "backed-up": has(full, host, n),

@@ -1,0 +1,76 @@
+"""The proofs are about something, and each guard is there for a reason that is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from radixproof.invariants.proofs.logic import FALSE, forall
+from radixproof.invariants.proofs.mutants import (
+    IDLE,
+    POLICY,
+    REDUNDANT,
+    REFUTES,
+    SURVIVES,
+    mutants,
+)
+from radixproof.invariants.proofs.obligations import obligations
+from radixproof.invariants.proofs.prover import PROVED, discharge
+from radixproof.invariants.proofs.solvers import Z3
+from radixproof.invariants.proofs.system import Sentence, Theory
+from radixproof.invariants.proofs.theory import THEORY
+from radixproof.invariants.proofs.vacuity import chains, falsified
+from radixproof.invariants.proofs.vocabulary import has, k, live, swa, t, uses, x
+
+
+def only(theory: Theory, *names: str) -> Theory:
+    return replace(theory, transitions=tuple(map(theory.transition, names)))
+
+
+def test_every_transition_is_enabled_in_a_reachable_state() -> None:
+    found = chains(THEORY)
+    assert set(found) == {t.name for t in THEORY.transitions}
+    assert len(found["observe"]) == 4
+
+
+def test_every_sentence_can_be_false() -> None:
+    assert [f.slug for f in falsified(THEORY, Z3, 10) if not f.by] == []
+
+
+def test_a_contradiction_among_the_axioms_is_seen() -> None:
+    """It proves everything, and reaches nothing."""
+    wrong = replace(THEORY, axioms=(*THEORY.axioms, uses(swa) & ~uses(swa)))
+    some = [o for o in obligations(wrong) if o.kind == "step"][:5]
+    assert {discharge(o, (Z3,)).status for o in some} == {PROVED}
+    assert chains(wrong) == {}
+
+
+def test_a_transition_that_cannot_happen_is_seen() -> None:
+    dead = THEORY.transition("demote").requiring(never=FALSE)
+    assert "demote" not in chains(only(THEORY.replacing(dead), "add-leaf", "demote"))
+
+
+def test_a_sentence_that_cannot_be_false_is_seen() -> None:
+    certain = Sentence("certain", "", forall(k, t, x)(has(k, t, x) >> (has(k, t, x) | live(x))))
+    theory = replace(THEORY, invariants=(certain,), steps=())
+    assert [f.by for f in falsified(theory, Z3, 10)] == [""]
+
+
+def test_dropped_conjuncts_of_evictions_and_backups_are_noticed() -> None:
+    judged = mutants(only(THEORY, "backup", "write-back", "demote", "evict-host"), Z3, 10)
+    verdicts = {(m.transition, m.conjunct): m.verdict for m in judged}
+    assert verdicts["backup", "ancestors-backed-up"] == REFUTES
+    assert verdicts["backup", "on-device"] == REDUNDANT
+    assert verdicts["demote", "on-device"] == IDLE
+    assert verdicts["evict-host", "childless"] == REFUTES
+    survivors = {key for key, verdict in verdicts.items() if verdict == SURVIVES}
+    assert survivors == {k for k in POLICY if k[0] in ("backup", "write-back")}
+
+
+@pytest.mark.nightly
+def test_every_survivor_is_explained() -> None:
+    survivors = {
+        (m.transition, m.conjunct) for m in mutants(THEORY, Z3, 10) if m.verdict == SURVIVES
+    }
+    assert survivors == set(POLICY)
