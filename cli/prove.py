@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 from radixproof.cli import as_json
 from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
 from radixproof.cli.options import add_json, seconds, writable
+from radixproof.cli.report import config_text, operation_text
 from radixproof.cli.spec import look_up
+from radixproof.cli.tree import before_and_after
 from radixproof.invariants.proofs import fragment
 from radixproof.invariants.proofs.counterexample import Counterexample, smallest
 from radixproof.invariants.proofs.mutants import UNEXPLAINED, mutants
@@ -23,6 +26,8 @@ from radixproof.invariants.proofs.system import Theory
 from radixproof.invariants.proofs.theory import THEORY
 from radixproof.invariants.proofs.vacuity import chains, falsified
 from radixproof.invariants.proofs.variants import WRONG, WrongRule
+from radixproof.model.trace import dumps
+from radixproof.stateful_tests.refuted import Reached, reach
 
 SOLVERS = {Z3: (Z3,), CVC5: (CVC5,), "both": (Z3, CVC5)}
 
@@ -61,9 +66,12 @@ def run(args: argparse.Namespace) -> int:
     found = list(counterexamples(theory, results, args.timeout))
     for shown in found:
         print(f"\n{sentence(theory, shown.slug)}\n{picture(shown)}")
+    concrete = reach(rule) if rule and found else None
+    if rule and found:
+        print("\n" + on_a_cache(rule, concrete))
     print("\n" + verdict(results, used))
     empty = [] if slugs or rule else vacuous(theory, next(iter(used)), args.timeout)
-    as_json.write(target, _result(args, used, results, found, empty))
+    as_json.write(target, _result(args, used, results, found, empty, concrete))
     proved = all(r.status == PROVED for r in results) and not empty
     return HELD if proved else COUNTEREXAMPLE
 
@@ -156,6 +164,29 @@ def line(result: Result) -> str:
     return f"{result.status:<8} {o.transition:<12} {o.slug:<44} {'; '.join(told)}"
 
 
+def on_a_cache(rule: WrongRule, reached: Reached | None) -> str:
+    """The same violation in a run of the torch cache that plants the wrong rule."""
+    if reached is None:
+        return f"no run of a cache is known to get there: none plants {rule.id}, or none was found"
+    lines = [
+        f"a run of the torch cache with {rule.id} gets there: {config_text(reached.trace.config)}",
+        *(
+            f"{place:4}. {operation_text(o)}"
+            for place, o in enumerate(reached.trace.operations, start=1)
+        ),
+        *(f"  {line}" for line in before_and_after(reached.before, reached.after, set())),
+        f"  not in the relation: {reached.outside}",
+        f"  violates {', '.join(reached.slugs) or 'nothing of the catalogue'}",
+        f"  the same run on the model: {_held(reached.model_holds)};"
+        f" on the right cache: {_held(reached.cache_holds)}",
+    ]
+    return "\n".join(lines)
+
+
+def _held(holds: bool) -> str:
+    return "held" if holds else "NOT held"
+
+
 def table(theory: Theory, results: Sequence[Result]) -> Iterator[str]:
     """Invariant by invariant: how many obligations, how many proved, how long."""
     yield f"\n{'sentence':<46}{'obligations':>12}{'proved':>8}{'seconds':>9}{'slowest':>9}  in"
@@ -219,6 +250,7 @@ def _result(
     results: Sequence[Result],
     found: Sequence[Counterexample],
     empty: Sequence[str],
+    concrete: Reached | None,
 ) -> dict[str, Any]:
     return {
         "command": "prove",
@@ -243,5 +275,6 @@ def _result(
             for c in found
         ],
         "vacuous": list(empty),
+        "reached_by": json.loads(dumps(concrete.trace)) if concrete else None,
         "timing": {s: [r.answers[s].seconds for r in results] for s in used},
     }

@@ -14,6 +14,8 @@ from radixproof.invariants.proofs.prover import PROVED, REFUTED, discharge
 from radixproof.invariants.proofs.solvers import CVC5, Z3
 from radixproof.invariants.proofs.theory import THEORY
 from radixproof.invariants.proofs.variants import WRONG
+from radixproof.stateful_tests.refuted import reach
+from radixproof.stateful_tests.variants import VARIANTS
 
 
 def test_both_solvers_prove_every_obligation() -> None:
@@ -36,23 +38,28 @@ def test_sentences_are_the_catalogues_or_helpers() -> None:
 
 @pytest.mark.parametrize("id", WRONG)
 def test_a_wrong_rule_is_refuted(id: str) -> None:
+    """By both solvers, and by an example of at most four nodes that the evaluator confirms."""
     rule = WRONG[id]
-    changed = {t.name for t in rule.transitions}
-    results = [discharge(o, (Z3,)) for o in obligations(rule.theory) if o.transition in changed]
-    refuted = {(r.obligation.transition, r.obligation.slug) for r in results if r.status == REFUTED}
-    assert set(rule.breaks) <= refuted
+    meant = [o for o in obligations(rule.theory) if (o.transition, o.slug) in rule.breaks]
+    results = [discharge(o, (Z3, CVC5)) for o in meant]
     assert {r.status for r in results} <= {PROVED, REFUTED}
-    for name, slug in rule.breaks[:1]:
-        obligation = next(
-            r.obligation
-            for r in results
-            if (r.obligation.transition, r.obligation.slug) == (name, slug)
-        )
-        assert discharge(obligation, (CVC5,)).status == REFUTED
-        found = smallest(rule.theory, obligation)
-        assert found is not None
-        assert found.nodes <= 4
-        assert "<-- here" in picture(found)
+    refuted = [r.obligation for r in results if r.status == REFUTED]
+    assert {(o.transition, o.slug) for o in refuted} == set(rule.breaks)
+    found = smallest(rule.theory, refuted[0])
+    assert found is not None
+    assert found.nodes <= 4
+    assert "<-- here" in picture(found)
+
+
+@pytest.mark.parametrize("id", [i for i in WRONG if i in VARIANTS])
+def test_a_refuted_rule_is_reached_by_a_run(id: str) -> None:
+    """On the torch cache that plants it; the model and the right cache stand the same run."""
+    reached = reach(WRONG[id])
+    assert reached is not None
+    assert reached.outside
+    assert reached.slugs
+    assert reached.model_holds
+    assert reached.cache_holds
 
 
 def test_the_seed_bug_keeps_the_tree_closed_and_loses_a_prefix() -> None:
