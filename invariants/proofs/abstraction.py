@@ -7,13 +7,13 @@ queues; ``docs/proofs.md`` says what checks those.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from radixproof.invariants.coverage import covered
 from radixproof.invariants.data import tags_of
 from radixproof.invariants.proofs.finite import ROOT, Individual, Structure
-from radixproof.invariants.proofs.logic import Relation
+from radixproof.invariants.proofs.logic import Relation, Sort
 from radixproof.invariants.proofs.vocabulary import (
     STATE,
     anchor,
@@ -69,11 +69,10 @@ class Abstraction:
         self._receipts()
         self._hits()
 
-    def structure(
-        self, nodes: tuple[Individual, ...], holders: tuple[Individual, ...]
-    ) -> Structure:
+    def structure(self, population: Mapping[Sort, tuple[Individual, ...]]) -> Structure:
+        """The facts over these individuals, which include all that occur in them."""
         frozen = {r: frozenset(tuples) for r, tuples in self.facts.items()}
-        return Structure(nodes, holders, frozen)
+        return Structure(population, frozen)
 
     @property
     def nodes(self) -> set[Individual]:

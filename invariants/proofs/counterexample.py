@@ -12,26 +12,12 @@ from dataclasses import dataclass
 from itertools import product
 
 from radixproof.invariants.proofs import smt
-from radixproof.invariants.proofs.finite import ROOT, Individual, Structure, Tuples
+from radixproof.invariants.proofs.finite import Individual, Structure, Tuples
 from radixproof.invariants.proofs.grounding import ground, open_sorts, symbols
-from radixproof.invariants.proofs.logic import Relation, Term, substitute, value
+from radixproof.invariants.proofs.logic import Relation, Sort, Term, substitute, value
 from radixproof.invariants.proofs.obligations import Obligation
 from radixproof.invariants.proofs.solvers import small_model
-from radixproof.invariants.proofs.system import Theory
-from radixproof.invariants.proofs.vocabulary import (
-    HOLDER,
-    NODE,
-    RELATIONS,
-    good,
-    parent,
-    through,
-    tiered,
-)
-
-MOST_NODES = 6
-MOST_HOLDERS = 3
-_PREFERABLY_TRUE = (parent, good, tiered, through)
-"""Decided last: a tree whose data is sound under write-through is what a reader expects."""
+from radixproof.invariants.proofs.system import Signature, Theory
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +33,8 @@ class Counterexample:
 
     @property
     def nodes(self) -> int:
-        return len(self.before.nodes)
+        """How many individuals of the first sort it needs: in the forest, nodes."""
+        return len(next(iter(self.before.population.values())))
 
 
 class NotGenuine(AssertionError):
@@ -55,14 +42,25 @@ class NotGenuine(AssertionError):
 
 
 def smallest(theory: Theory, refuted: Obligation, seconds: float = 10.0) -> Counterexample | None:
-    """The smallest counterexample with up to six nodes and three holders."""
-    for nodes in range(1, MOST_NODES + 1):
-        for holders in range(1, MOST_HOLDERS + 1):
-            for given in _values(refuted):
-                found = _of_size(theory, refuted, given, nodes, holders, seconds)
-                if found is not None:
-                    return found
+    """The one with the fewest individuals, of the first sort above all."""
+    most = theory.signature.most
+    for sizes in product(*(range(1, n + 1) for n in most.values())):
+        population = {
+            sort: _names(theory.signature, sort, size)
+            for sort, size in zip(most, sizes, strict=True)
+        }
+        for values in _values(refuted):
+            found = _among(theory, refuted, values, population, seconds)
+            if found is not None:
+                return found
     return None
+
+
+def _names(signature: Signature, sort: Sort, size: int) -> tuple[str, ...]:
+    """Individuals by the constants that name them, the others numbered."""
+    named = [c.name for c in signature.constants if c.sort == sort]
+    numbered = [f"{sort.name.lower()}{i}" for i in range(1, size + 1 - len(named))]
+    return (*named, *numbered)
 
 
 def _values(refuted: Obligation) -> Iterator[dict[Term, Term]]:
@@ -72,29 +70,27 @@ def _values(refuted: Obligation) -> Iterator[dict[Term, Term]]:
         yield dict(zip(listed, chosen, strict=True))
 
 
-def _of_size(
+def _among(
     theory: Theory,
     refuted: Obligation,
     values: dict[Term, Term],
-    nodes: int,
-    holders: int,
+    names: Mapping[Sort, tuple[str, ...]],
     seconds: float,
 ) -> Counterexample | None:
-    names = {
-        NODE: [ROOT, *(f"node{i}" for i in range(1, nodes))],
-        HOLDER: [f"holder{i}" for i in range(1, holders + 1)],
-    }
+    """A counterexample over exactly these individuals."""
+    signature = theory.signature
     labels: dict[str, tuple[Relation | Term, tuple[Individual, ...]]] = {}
-    lines = [smt.declarations(refuted.constants), smt.exactly(names, declared={ROOT})]
+    constants = {c.name for c in signature.constants}
+    lines = [smt.declarations(signature, refuted.constants), smt.exactly(names, constants)]
     preferred: list[tuple[str, bool]] = []
-    first = [r for r in reversed(RELATIONS) if r not in _PREFERABLY_TRUE]
-    for relation in (*first, *_PREFERABLY_TRUE):
+    first = [r for r in reversed(signature.relations) if r not in signature.preferred]
+    for relation in (*first, *signature.preferred):
         for name, listed in symbols(relation):
             for args in product(*(names[s] for s in open_sorts(relation))):
                 label = f"fact{len(labels)}"
                 labels[label] = (relation, (*(v.name for v in listed), *args))
                 lines.append(smt.label(label, f"({name} {' '.join(args)})" if args else name))
-                preferred.append((label, relation in _PREFERABLY_TRUE))
+                preferred.append((label, relation in signature.preferred))
     for p in refuted.constants:
         for individual in names[p.sort]:
             label = f"fact{len(labels)}"
@@ -113,8 +109,8 @@ def _of_size(
             facts.setdefault(what, set()).add(about)
         else:
             given[what] = about[0]
-    frozen: dict[Relation, Tuples] = {r: frozenset(facts.get(r, ())) for r in RELATIONS}
-    before = Structure(tuple(names[NODE]), tuple(names[HOLDER]), frozen)
+    frozen: dict[Relation, Tuples] = {r: frozenset(facts.get(r, ())) for r in signature.relations}
+    before = Structure(names, frozen)
     given = {p: given[p] for p in refuted.parameters}
     return _checked(theory, refuted, before, given)
 

@@ -31,27 +31,25 @@ from radixproof.invariants.proofs.logic import (
     substitute,
 )
 from radixproof.invariants.proofs.system import Transition
-from radixproof.invariants.proofs.vocabulary import NODE, root
 
 Individual = Hashable
 Tuples = frozenset[tuple[Individual, ...]]
 ROOT = "root"
-"""The individual that the constant ``root`` names."""
+"""The individual that the constant ``root`` names; every constant names the one called like it."""
 
 
 @dataclass(frozen=True)
 class Structure:
     """Who is there, and which relations hold of them. Components and tiers are their names."""
 
-    nodes: tuple[Individual, ...]
-    holders: tuple[Individual, ...]
+    population: Mapping[Sort, tuple[Individual, ...]]
     facts: Mapping[Relation, Tuples] = field(default_factory=dict)
 
     def of(self, relation: Relation) -> Tuples:
         return self.facts.get(relation, frozenset())
 
     def individuals(self, sort: Sort) -> tuple[Individual, ...]:
-        return sort.values or (self.nodes if sort is NODE else self.holders)
+        return sort.values or self.population[sort]
 
     def holds(self, formula: Formula, given: Mapping[Term, Individual] | None = None) -> bool:
         """Whether a formula is true here; ``given`` says what its parameters are."""
@@ -75,18 +73,16 @@ class Structure:
         """The structure that a transition with these updates leads to."""
         given = given or {}
         changed = {u.relation: _tuples(u, tuple(given))(self, *given.values()) for u in updates}
-        return Structure(self.nodes, self.holders, {**self.facts, **changed})
+        return Structure(self.population, {**self.facts, **changed})
 
 
-def empty(
-    nodes: Iterable[Individual],
-    holders: Iterable[Individual],
+def initial(
+    population: Mapping[Sort, tuple[Individual, ...]],
     updates: Iterable[Update],
     rigid: Mapping[Relation, Tuples],
 ) -> Structure:
-    """The initial structure over these individuals."""
-    everything = (ROOT, *(n for n in nodes if n != ROOT))
-    return Structure(everything, tuple(holders), rigid).after(updates)
+    """The state in which nothing has happened, over these individuals."""
+    return Structure(population, rigid).after(updates)
 
 
 # From formulas to functions
@@ -232,8 +228,8 @@ class _Writer:
 def _name(term: Term) -> str:
     if term.kind == "value":
         return repr(term.name)
-    if term == root:
-        return repr(ROOT)
+    if term.kind == "constant":
+        return repr(term.name)
     return f"{term.kind[0]}_{term.name}"
 
 

@@ -19,6 +19,8 @@ from radixproof.invariants.proofs.finite import ROOT, Individual, Structure
 from radixproof.invariants.proofs.system import Theory
 from radixproof.invariants.proofs.theory import THEORY
 from radixproof.invariants.proofs.vocabulary import (
+    HOLDER,
+    NODE,
     STATE,
     anchor,
     copies,
@@ -136,13 +138,15 @@ class _Decomposition:
         self.outliving = outliving
         ids = before.nodes | after.nodes
         gone = {x for facts in (before.facts, after.facts) for _, _, x in facts[anchor]} - ids
-        nodes = (ROOT, *sorted((ids | gone) - {ROOT}, key=str))
-        holders = (*sorted(before.holders | after.holders, key=str), _PIN)
+        population = {
+            NODE: (ROOT, *sorted((ids | gone) - {ROOT}, key=str)),
+            HOLDER: (*sorted(before.holders | after.holders, key=str), _PIN),
+        }
         self.parts = self._parts(before)
         after.facts[stale] = set(self._stale(before, after))
-        self.goal = after.structure(nodes, holders)
-        start = before.structure(nodes, holders)
-        self.at = Structure(nodes, holders, {**start.facts, short: frozenset(self._short())})
+        self.goal = after.structure(population)
+        start = before.structure(population)
+        self.at = Structure(population, {**start.facts, short: frozenset(self._short())})
         self.taken: list[Taken] = []
 
     def run(self) -> Explanation:

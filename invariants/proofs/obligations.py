@@ -13,7 +13,13 @@ from functools import cached_property
 from radixproof.invariants.proofs import smt
 from radixproof.invariants.proofs.grounding import choices, ground
 from radixproof.invariants.proofs.logic import TRUE, Formula, Term, both, either, substitute
-from radixproof.invariants.proofs.system import Sentence, StepSentence, Theory, Transition
+from radixproof.invariants.proofs.system import (
+    Sentence,
+    Signature,
+    StepSentence,
+    Theory,
+    Transition,
+)
 
 INITIALLY = "initially"
 LEMMA = "lemma"
@@ -23,6 +29,7 @@ LEMMA = "lemma"
 class Assumed:
     """What may be assumed of a state; shared by hundreds of obligations, so written once."""
 
+    signature: Signature
     formulas: tuple[Formula, ...]
 
     @cached_property
@@ -60,16 +67,18 @@ class Obligation:
     @property
     def text(self) -> str:
         stated = smt.assertion(self.refutation)
-        return smt.declarations(self.constants) + self.assumed.text + stated
+        declared = smt.declarations(self.assumed.signature, self.constants)
+        return declared + self.assumed.text + stated
 
 
 def axioms(theory: Theory) -> Assumed:
-    return Assumed(theory.axioms)
+    return Assumed(theory.signature, theory.axioms)
 
 
 def invariants(theory: Theory) -> Assumed:
     """The axioms and everything that is claimed of every state."""
-    return Assumed((*theory.axioms, *(i.formula for i in theory.invariants)))
+    claimed = (i.formula for i in theory.invariants)
+    return Assumed(theory.signature, (*theory.axioms, *claimed))
 
 
 def obligations(theory: Theory, slugs: Collection[str] = ()) -> Iterator[Obligation]:

@@ -8,6 +8,8 @@ from radixproof.invariants.proofs.counterexample import Counterexample
 from radixproof.invariants.proofs.finite import ROOT, Individual, Structure
 from radixproof.invariants.proofs.vocabulary import (
     COMPONENT,
+    HOLDER,
+    NODE,
     TIER,
     anchor,
     copies,
@@ -61,11 +63,11 @@ def _names(found: Counterexample) -> dict[Individual, str]:
             names.setdefault(individual, p.name)
     used = set(names.values())
     letters = iter(c for c in "abcdefgijklo" if c not in used)
-    for individual in found.before.nodes:
+    for individual in found.before.individuals(NODE):
         if individual not in names:
             names[individual] = next(letters)
     holders = iter(c for c in ("h1", "h2", "h3", "h4") if c not in used)
-    for individual in found.before.holders:
+    for individual in found.before.individuals(HOLDER):
         if individual not in names:
             names[individual] = next(holders)
     return names
@@ -84,7 +86,7 @@ def _lines(s: Structure, names: Mapping[Individual, str]) -> dict[str, tuple[int
     for n in _depth_first(s, nodes):
         depth = sum(1 for a in nodes if a != n and (n, a) in s.of(up))
         found[names[n]] = (depth, "" if n == ROOT else "  ".join(_facts(s, n, names)))
-    for n in s.nodes:
+    for n in s.individuals(NODE):
         held = "  ".join(_holders(s, n, names))
         if n not in nodes and held:
             found[names[n]] = (0, f"(not in the tree)  {held}")
@@ -108,7 +110,7 @@ def _facts(s: Structure, n: Individual, names: Mapping[Individual, str]) -> Iter
         for t in tiers:
             coming = any(
                 (c, h, n) in s.of(copies if t == "host" else fills) and (h,) not in s.of(ran)
-                for h in s.holders
+                for h in s.individuals(HOLDER)
             )
             if (c, t, n) not in s.of(good) and not coming:
                 yield f"wrong {c.upper()} bytes on {t}"
@@ -120,7 +122,7 @@ def _facts(s: Structure, n: Individual, names: Mapping[Individual, str]) -> Iter
 
 
 def _holders(s: Structure, n: Individual, names: Mapping[Individual, str]) -> Iterator[str]:
-    for h in s.holders:
+    for h in s.individuals(HOLDER):
         who = names[h]
         for t in TIER.values:
             counts = [c.upper() for c in COMPONENT.values if (c, t, h, n) in s.of(lock)]

@@ -17,16 +17,18 @@ from radixproof.invariants.proofs.logic import (
     Term,
     Truth,
 )
-from radixproof.invariants.proofs.vocabulary import HOLDER, NODE, RELATIONS, root
+from radixproof.invariants.proofs.system import Signature
 
 
-def declarations(parameters: Iterable[Term] = ()) -> str:
-    """Sorts, relations, the root, and the constants that stand for parameters."""
-    lines = [f"(declare-sort {s.name} 0)" for s in (NODE, HOLDER)]
-    for relation in RELATIONS:
+def declarations(signature: Signature, parameters: Iterable[Term] = ()) -> str:
+    """Sorts, relations, constants, and constants that stand for parameters."""
+    lines = [f"(declare-sort {s.name} 0)" for s in signature.most]
+    for relation in signature.relations:
         sorts = " ".join(s.name for s in open_sorts(relation))
         lines += [f"(declare-fun {name} ({sorts}) Bool)" for name, _ in symbols(relation)]
-    lines += [f"(declare-const {c.name} {c.sort.name})" for c in (root, *parameters)]
+    lines += [
+        f"(declare-const {c.name} {c.sort.name})" for c in (*signature.constants, *parameters)
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from radixproof.invariants.proofs.logic import (
     Formula,
     Relation,
+    Sort,
     Term,
     Update,
     both,
@@ -104,9 +105,26 @@ class Lemma:
 
 
 @dataclass(frozen=True, slots=True)
+class Signature:
+    """What formulas may speak of."""
+
+    relations: tuple[Relation, ...]
+    most: Mapping[Sort, int]
+    """Sorts, with how many individuals a counterexample may have at most."""
+    constants: tuple[Term, ...] = ()
+    preferred: tuple[Relation, ...] = ()
+    """Relations that a counterexample makes true rather than false, decided last."""
+
+    @property
+    def state(self) -> tuple[Relation, ...]:
+        return tuple(r for r in self.relations if r.changes == "by step")
+
+
+@dataclass(frozen=True, slots=True)
 class Theory:
     """Axioms of the configuration, the initial state, what may happen, and what is claimed."""
 
+    signature: Signature
     axioms: tuple[Formula, ...]
     initial: tuple[Update, ...]
     """Each state relation as it is when nothing has happened."""

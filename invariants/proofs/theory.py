@@ -22,9 +22,10 @@ from radixproof.invariants.proofs.transitions import (
     tree,
 )
 from radixproof.invariants.proofs.transitions import transfers as moments
-from radixproof.invariants.proofs.vocabulary import full, uses
+from radixproof.invariants.proofs.vocabulary import SIGNATURE, full, uses
 
 THEORY = Theory(
+    signature=SIGNATURE,
     axioms=(uses(full),),
     initial=reset.INITIAL,
     transitions=(

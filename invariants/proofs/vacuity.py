@@ -13,17 +13,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
-from radixproof.invariants.proofs.finite import Individual, Structure, Tuples, empty
-from radixproof.invariants.proofs.logic import Relation, Term
+from radixproof.invariants.proofs.finite import Individual, Structure, Tuples, initial
+from radixproof.invariants.proofs.logic import Relation, Sort, Term
 from radixproof.invariants.proofs.obligations import Obligation, invariants, of_steps
 from radixproof.invariants.proofs.obligations import consecution as keeps
 from radixproof.invariants.proofs.prover import REFUTED, discharge
 from radixproof.invariants.proofs.system import Theory, Transition
-from radixproof.invariants.proofs.vocabulary import COMPONENT, short, through, tiered
+from radixproof.invariants.proofs.vocabulary import (
+    COMPONENT,
+    HOLDER,
+    NODE,
+    short,
+    through,
+    tiered,
+)
 from radixproof.invariants.proofs.vocabulary import uses as configured
 
-NODES = ("root", "a", "b")
-HOLDERS = ("h",)
+POPULATION: dict[Sort, tuple[Individual, ...]] = {NODE: ("root", "a", "b"), HOLDER: ("h",)}
 DEEPEST = 5
 """Transitions after which the search for an enabling state gives up."""
 
@@ -40,7 +46,7 @@ def chains(theory: Theory) -> dict[str, Chain]:
     wanted = {t.name for t in theory.transitions}
     todo: deque[tuple[Structure, Chain]] = deque()
     for policy in (True, False):
-        start = empty(NODES, HOLDERS, theory.initial, _configuration(policy))
+        start = initial(POPULATION, theory.initial, _configuration(policy))
         if all(start.holds(a) for a in theory.axioms):
             todo.append((start, ()))
     seen = {_key(start) for start, _ in todo}
@@ -65,7 +71,7 @@ def _configuration(policy: bool) -> dict[Relation, Tuples]:
         configured: frozenset((c,) for c in COMPONENT.values),
         tiered: yes,
         through: yes if policy else frozenset(),
-        short: frozenset((n,) for n in NODES),
+        short: frozenset((n,) for n in POPULATION[NODE]),
     }
 
 

@@ -8,6 +8,7 @@ the part of a path from its lower end to its topmost node, whichever that is.
 from __future__ import annotations
 
 from radixproof.invariants.proofs.logic import Relation, Sort, constant, value, variables
+from radixproof.invariants.proofs.system import Signature
 
 COMPONENT = Sort("Component", ("full", "swa", "mamba"))
 TIER = Sort("Tier", ("device", "host"))
@@ -71,4 +72,7 @@ RELATIONS = (
     uses, through, tiered, short, live, up, parent, has, good, holds, anchor, takes, edge, lock,
     stale, flying, ran, copies, fills, target, marked, reached, excused,
 )  # fmt: skip
-STATE = tuple(r for r in RELATIONS if r.changes == "by step")
+SIGNATURE = Signature(
+    RELATIONS, {NODE: 6, HOLDER: 3}, (root,), preferred=(parent, good, tiered, through)
+)
+STATE = SIGNATURE.state
