@@ -22,10 +22,10 @@ from radixproof.invariants.proofs.obligations import known
 from radixproof.invariants.proofs.picture import picture
 from radixproof.invariants.proofs.prover import PROVED, REFUTED, SECONDS, Result, prove
 from radixproof.invariants.proofs.solvers import CVC5, Z3, versions
-from radixproof.invariants.proofs.system import Theory
+from radixproof.invariants.proofs.system import Theory, WrongRule
 from radixproof.invariants.proofs.theory import THEORY
 from radixproof.invariants.proofs.vacuity import chains, falsified
-from radixproof.invariants.proofs.variants import WRONG, WrongRule
+from radixproof.invariants.proofs.variants import WRONG
 from radixproof.model.trace import dumps
 from radixproof.stateful_tests.refuted import Reached, reach
 

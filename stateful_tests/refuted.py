@@ -14,7 +14,7 @@ from radixproof.impl.torch_cache.subject import open_torch
 from radixproof.invariants.catalogue import Step
 from radixproof.invariants.checker import check_state, check_step
 from radixproof.invariants.proofs.link import explain
-from radixproof.invariants.proofs.variants import WrongRule
+from radixproof.invariants.proofs.system import WrongRule
 from radixproof.invariants.view import View
 from radixproof.model.errors import ErrorKind
 from radixproof.model.outcome import Outcome

@@ -133,9 +133,9 @@ class _Writer:
         return made
 
     def relation(self, relation: Relation) -> str:
-        name = f"r_{relation.name}"
-        self.constants[f"R_{relation.name}"] = relation
-        self.prelude[name] = f"structure.of(R_{relation.name})"
+        name = f"r_{relation.name}".replace("-", "_")
+        self.constants[name.upper()] = relation
+        self.prelude[name] = f"structure.of({name.upper()})"
         return name
 
     def sort(self, sort: Sort) -> str:

@@ -146,3 +146,22 @@ class Theory:
         by_name = {old.name: old for old in self.transitions}
         by_name.update({new.name: new for new in changed})
         return replace(self, transitions=tuple(by_name.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class WrongRule:
+    """A known-wrong rule (domain.md 9) as a change of a theory.
+
+    ``breaks`` are (transition, slug) pairs that must be refuted; others may be, too.
+    """
+
+    id: str
+    title: str
+    right: Theory
+    transitions: tuple[Transition, ...]
+    """In place of those of the same names, or beside the others."""
+    breaks: tuple[tuple[str, str], ...]
+
+    @property
+    def theory(self) -> Theory:
+        return self.right.replacing(*self.transitions)

@@ -5,7 +5,7 @@ The wrong caches of ``stateful_tests/variants`` have the same numbers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from radixproof.invariants.proofs.logic import (
     Update,
@@ -17,7 +17,8 @@ from radixproof.invariants.proofs.logic import (
     parameter,
 )
 from radixproof.invariants.proofs.receipts import on_path
-from radixproof.invariants.proofs.system import Theory, Transition
+from radixproof.invariants.proofs.slots.theory import RULES as SLOT_RULES
+from radixproof.invariants.proofs.system import Transition, WrongRule
 from radixproof.invariants.proofs.theory import THEORY
 from radixproof.invariants.proofs.vocabulary import (
     HOLDER,
@@ -49,22 +50,6 @@ from radixproof.invariants.proofs.vocabulary import (
     z,
 )
 
-
-@dataclass(frozen=True, slots=True)
-class WrongRule:
-    """``breaks`` are (transition, slug) pairs that must be refuted; others may be, too."""
-
-    id: str
-    title: str
-    transitions: tuple[Transition, ...]
-    """In place of those of the same names, or beside the others."""
-    breaks: tuple[tuple[str, str], ...]
-
-    @property
-    def theory(self) -> Theory:
-        return THEORY.replacing(*self.transitions)
-
-
 _right = THEORY.transition
 _split, _backup, _hit, _demote = _right("split"), _right("backup"), _right("hit"), _right("demote")
 _lock, _load, _evict_host = _right("lock"), _right("load-back"), _right("evict-host")
@@ -83,6 +68,7 @@ RULES = (
     WrongRule(
         "M-1",
         "below an unbacked parent the backup is silently skipped (upstream PR 25065)",
+        THEORY,
         (
             _hit.without("backed-up").requiring(
                 backed_up_or_skipped=has(full, host, _hit.parameters[0])
@@ -94,12 +80,14 @@ RULES = (
     WrongRule(
         "M-1b",
         "the child is backed up without its parent",
+        THEORY,
         (_backup.without("ancestors-backed-up"),),
         (("backup", "backup-is-prefix-closed"),),
     ),
     WrongRule(
         "M-1c",
         "a parent's refused backup is ignored",
+        THEORY,
         (
             _backup.without("ancestors-backed-up").requiring(
                 ancestors_backed_up_or_refused=forall(z)(
@@ -112,6 +100,7 @@ RULES = (
     WrongRule(
         "M-1d",
         "an ancestor backed up on the way is not locked while its copy runs",
+        THEORY,
         (
             replace(
                 _backup.keeping(holds, anchor, takes, edge, lock).requiring(
@@ -128,18 +117,21 @@ RULES = (
     WrongRule(
         "M-2",
         "a split does not tell the pending backup of its upper part",
+        THEORY,
         (_split.keeping(copies),),
         (("split", _MARKS),),
     ),
     WrongRule(
         "M-3",
         "nothing is locked while a backup runs",
+        THEORY,
         (_backup.keeping(holds, anchor, takes, edge, lock),),
         (("backup", _SOURCE),),
     ),
     WrongRule(
         "M-5",
         "a tombstone takes new FULL slots while a request reads the old ones",
+        THEORY,
         (
             _right("replace")
             .without("full-unlocked")
@@ -150,6 +142,7 @@ RULES = (
     WrongRule(
         "M-6",
         "a tombstone takes new FULL slots while a backup reads the old ones",
+        THEORY,
         (
             _right("replace")
             .without("full-unlocked")
@@ -164,6 +157,7 @@ RULES = (
     WrongRule(
         "M-7",
         "demotion leaves SWA data and states on the device",
+        THEORY,
         (
             _demote.updating(
                 loses(has(k, t, x), x.is_(_demote.parameters[0]) & t.is_(device) & k.is_(full))
@@ -174,6 +168,7 @@ RULES = (
     WrongRule(
         "M-8",
         "a split does not copy device lock counts to the upper part",
+        THEORY,
         (
             _split.updating(
                 gains(
@@ -187,18 +182,21 @@ RULES = (
     WrongRule(
         "M-8b",
         "a split leaves the pending mark on the lower part only",
+        THEORY,
         (_split.keeping(marked),),
         (("split", _MARKS),),
     ),
     WrongRule(
         "M-8c",
         "a split leaves the receipts' boundaries at the lower part",
+        THEORY,
         (_split.keeping(edge),),
         (("split", _SUMS), ("split", _HOST_SUMS)),
     ),
     WrongRule(
         "M-10",
         "the SWA part of a release walks to the root, over the locks of another holder",
+        THEORY,
         (
             Transition(
                 "unlock",
@@ -222,6 +220,7 @@ RULES = (
     WrongRule(
         "M-11",
         "a lock leaves out SWA tombstones",
+        THEORY,
         (
             _lock.updating(
                 gains(
@@ -246,6 +245,7 @@ RULES = (
     WrongRule(
         "M-14",
         "a reset does not wait for copies in flight",
+        THEORY,
         (
             _right("reset")
             .without("no-copies", "nothing-held")
@@ -256,12 +256,14 @@ RULES = (
     WrongRule(
         "M-17",
         "an ack is taken for finished by count, before its copy ran",
+        THEORY,
         (_right("observe").without("executed"),),
         (("observe", "host-slots-hold-their-prefix"),),
     ),
     WrongRule(
         "M-22",
         "a split gives the old id to the upper part",
+        THEORY,
         (
             _split.updating(
                 becomes(
@@ -275,6 +277,7 @@ RULES = (
     WrongRule(
         "M-23",
         "host eviction takes host copies of device-resident nodes, too",
+        THEORY,
         (
             Transition(
                 "evict-host-copy",
@@ -298,12 +301,14 @@ RULES = (
     WrongRule(
         "M-24",
         "a leaf is demoted though its backup was refused",
+        THEORY,
         (_demote.without("backed-up"),),
         (("demote", "nodes-have-data"),),
     ),
     WrongRule(
         "M-29",
         "only the target is loaded, not its evicted ancestors",
+        THEORY,
         (
             _load.updating(
                 gains(
@@ -324,18 +329,21 @@ RULES = (
     WrongRule(
         "M-30",
         "an inner host-only node counts as a host leaf",
+        THEORY,
         (_evict_host.without("childless"),),
         (("evict-host", "parents-and-children-agree"),),
     ),
     WrongRule(
         "M-34",
         "a prefetch puts host data below an unbacked node",
+        THEORY,
         (_right("attach").without("parent-backed-up"),),
         (("attach", "backup-is-prefix-closed"),),
     ),
     WrongRule(
         "M-35",
         "a split does not transport host locks",
+        THEORY,
         (
             _split.updating(
                 gains(
@@ -349,6 +357,7 @@ RULES = (
     WrongRule(
         "M-40",
         "write-back demotes before its copy ran",
+        THEORY,
         (
             _right("write-back").updating(
                 Update(
@@ -363,10 +372,11 @@ RULES = (
     WrongRule(
         "M-42",
         "pruning upwards does not stop at locked nodes",
+        THEORY,
         (_evict_host.without("unlocked"),),
         (("evict-host", "receipts-refer-to-nodes-in-the-tree"),),
     ),
 )
 
-WRONG = {rule.id: rule for rule in RULES}
-"""Id -> wrong rule, in the order of domain.md."""
+WRONG = {rule.id: rule for rule in (*RULES, *SLOT_RULES)}
+"""Id -> wrong rule, of the forest and of the slots."""
