@@ -23,7 +23,7 @@ from radixproof.invariants.proofs.picture import picture
 from radixproof.invariants.proofs.prover import PROVED, REFUTED, SECONDS, Result, prove
 from radixproof.invariants.proofs.solvers import CVC5, Z3, versions
 from radixproof.invariants.proofs.system import Theory, WrongRule
-from radixproof.invariants.proofs.theory import THEORY
+from radixproof.invariants.proofs.theories import THEORIES
 from radixproof.invariants.proofs.vacuity import chains, falsified
 from radixproof.invariants.proofs.variants import WRONG
 from radixproof.model.trace import dumps
@@ -51,56 +51,60 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     target = writable(args.json)
     rule = rule_of(args.variant)
-    theory = rule.theory if rule else THEORY
+    theories = [rule.theory] if rule else list(THEORIES.values())
     if args.guards:
-        return guards(args, theory, target)
-    slugs = slugs_of(args.slug, theory)
+        return guards(args, theories, target)
+    slugs = slugs_of(args.slug, theories)
     used = versions(SOLVERS[args.solver])
-    print(f"{rule.id}: {rule.title}" if rule else heading(theory), flush=True)
-    results = []
-    for result in prove(theory, tuple(used), slugs=slugs, seconds=args.timeout):
-        results.append(result)
-        if not args.summary:
-            print(line(result), flush=True)
-    print("\n".join(table(theory, results)))
-    found = list(counterexamples(theory, results, args.timeout))
-    for shown in found:
-        print(f"\n{sentence(theory, shown.slug)}\n{picture(shown)}")
+    print(f"{rule.id}: {rule.title}" if rule else heading(), flush=True)
+    results: list[tuple[Theory, Result]] = []
+    for theory in theories:
+        for result in prove(theory, tuple(used), slugs=slugs, seconds=args.timeout):
+            results.append((theory, result))
+            if not args.summary:
+                print(line(result), flush=True)
+    print("\n".join(table(results)))
+    found = list(counterexamples(results, args.timeout))
+    for meaning, shown in found:
+        print(f"\n{shown.slug}: {meaning}\n{picture(shown)}")
     concrete = reach(rule) if rule and found else None
     if rule and found:
         print("\n" + on_a_cache(rule, concrete))
-    print("\n" + verdict(results, used))
-    empty = [] if slugs or rule else vacuous(theory, next(iter(used)), args.timeout)
-    as_json.write(target, _result(args, used, results, found, empty, concrete))
-    proved = all(r.status == PROVED for r in results) and not empty
+    print("\n" + verdict([r for _, r in results], used))
+    empty = [] if slugs or rule else vacuous(theories, next(iter(used)), args.timeout)
+    proved = all(r.status == PROVED for _, r in results) and not empty
+    as_json.write(target, _result(args, used, results, [c for _, c in found], empty, concrete))
     return HELD if proved else COUNTEREXAMPLE
 
 
-def vacuous(theory: Theory, solver: str, timeout: float) -> list[str]:
+def vacuous(theories: Sequence[Theory], solver: str, timeout: float) -> list[str]:
     """What the proofs would hold of for no reason; says so, and what was shown instead."""
-    reached = chains(theory)
-    dead = [t.name for t in theory.transitions if t.name not in reached]
-    certain = [f.slug for f in falsified(theory, solver, timeout) if not f.by]
-    found = [*(f"transition {n} is never enabled" for n in dead)]
-    found += [f"sentence {s} cannot be false" for s in certain]
+    found, longest = [], 0
+    for theory in theories:
+        reached = chains(theory)
+        dead = [t.name for t in theory.transitions if t.name not in reached]
+        certain = [f.slug for f in falsified(theory, solver, timeout) if not f.by]
+        found += [f"transition {n} is never enabled" for n in dead]
+        found += [f"sentence {s} cannot be false" for s in certain]
+        longest = max(longest, *(len(chain) - 1 for chain in reached.values()), 0)
     for problem in found:
         print(f"VACUOUS: {problem}")
     if not found:
-        longest = max(map(len, reached.values()))
         print(
-            f"not vacuous: each transition is enabled within {longest - 1} steps of the initial"
-            " state, each sentence is false after some step without its guard or an effect"
+            f"not vacuous: each transition is enabled within {longest} steps of the initial state,"
+            " each sentence is false after some step without its guard or an effect"
         )
     return found
 
 
-def guards(args: argparse.Namespace, theory: Theory, target: Path | None) -> int:
+def guards(args: argparse.Namespace, theories: Sequence[Theory], target: Path | None) -> int:
     """Guard mutation; 1 if a mutant survives that nobody has explained."""
     solver = next(iter(versions(SOLVERS[args.solver])))
     found = []
-    for m in mutants(theory, solver, args.timeout):
-        found.append(m)
-        print(f"{m.verdict:<10}{m.transition:<13}{m.conjunct:<24}{m.why}", flush=True)
+    for theory in theories:
+        for m in mutants(theory, solver, args.timeout):
+            found.append(m)
+            print(f"{m.verdict:<10}{m.transition:<16}{m.conjunct:<24}{m.why}", flush=True)
     counts = Counter(m.verdict for m in found)
     print(f"\n{len(found)} mutants: " + ", ".join(f"{n} {v}" for v, n in counts.most_common()))
     as_json.write(
@@ -124,7 +128,7 @@ def guards(args: argparse.Namespace, theory: Theory, target: Path | None) -> int
 
 
 def rule_of(variant: str | None) -> WrongRule | None:
-    """The wrong rule to be refuted. Raises ``UsageError`` for one this theory does not know."""
+    """The wrong rule to be refuted. Raises ``UsageError`` for one that no theory knows."""
     if variant is None:
         return None
     if variant not in WRONG:
@@ -134,11 +138,12 @@ def rule_of(variant: str | None) -> WrongRule | None:
     return WRONG[variant]
 
 
-def slugs_of(name: str | None, theory: Theory) -> list[str]:
+def slugs_of(name: str | None, theories: Sequence[Theory]) -> list[str]:
     """What to prove; nothing means everything. Raises ``UsageError`` with what is known."""
-    if name is None or name in known(theory):
-        return [] if name is None else [name]
-    found = [i.slug for i in look_up(name) if i.slug in known(theory)]
+    if name is None:
+        return []
+    there = {slug for theory in theories for slug in known(theory)}
+    found = [name] if name in there else [i.slug for i in look_up(name) if i.slug in there]
     if not found:
         raise UsageError(
             f"{name} is checked on every step but not proved; docs/proofs.md says what is"
@@ -146,11 +151,12 @@ def slugs_of(name: str | None, theory: Theory) -> list[str]:
     return found
 
 
-def heading(theory: Theory) -> str:
-    helpers = sum(i.helper for i in theory.invariants)
-    return (
-        f"{len(theory.transitions)} transitions; {len(theory.invariants)} invariants, {helpers} of"
-        f" them helpers; {len(theory.steps)} step sentences; {len(theory.lemmas)} lemmas"
+def heading() -> str:
+    return "\n".join(
+        f"{name}: {len(theory.transitions)} transitions; {len(theory.invariants)} invariants,"
+        f" {sum(i.helper for i in theory.invariants)} of them helpers;"
+        f" {len(theory.steps)} step sentences; {len(theory.lemmas)} lemmas"
+        for name, theory in THEORIES.items()
     )
 
 
@@ -187,15 +193,16 @@ def _held(holds: bool) -> str:
     return "held" if holds else "NOT held"
 
 
-def table(theory: Theory, results: Sequence[Result]) -> Iterator[str]:
-    """Invariant by invariant: how many obligations, how many proved, how long."""
+def table(results: Sequence[tuple[Theory, Result]]) -> Iterator[str]:
+    """Sentence by sentence: how many obligations, how many proved, how long."""
     yield f"\n{'sentence':<46}{'obligations':>12}{'proved':>8}{'seconds':>9}{'slowest':>9}  in"
-    for slug in dict.fromkeys(r.obligation.slug for r in results):
-        mine = [r for r in results if r.obligation.slug == slug]
+    helpers = {i.slug for theory, _ in results for i in theory.invariants if i.helper}
+    for slug in dict.fromkeys(r.obligation.slug for _, r in results):
+        mine = [r for _, r in results if r.obligation.slug == slug]
         slowest = max(mine, key=lambda r: r.seconds)
         proved = sum(r.status == PROVED for r in mine)
         yield (
-            f"{_starred(theory, slug):<46}{len(mine):>12}{proved:>8}"
+            f"{slug + (' *' if slug in helpers else ''):<46}{len(mine):>12}{proved:>8}"
             f"{sum(r.seconds for r in mine):>9.2f}{slowest.seconds:>9.3f}"
             f"  {slowest.obligation.transition}"
         )
@@ -203,33 +210,28 @@ def table(theory: Theory, results: Sequence[Result]) -> Iterator[str]:
 
 
 def counterexamples(
-    theory: Theory, results: Sequence[Result], timeout: float
-) -> Iterator[Counterexample]:
-    """The smallest one of every refuted rule of the catalogue; of helpers if there is no other."""
-    refuted = [r.obligation for r in results if r.status == REFUTED]
-    helpers = {i.slug for i in theory.invariants if i.helper}
-    telling = [o for o in refuted if o.slug not in helpers] or refuted
-    for obligation in telling:
-        found = smallest(theory, obligation, timeout)
+    results: Sequence[tuple[Theory, Result]], timeout: float
+) -> Iterator[tuple[str, Counterexample]]:
+    """Of every refuted rule of the catalogue, or else of the helpers: its sentence, the example."""
+    refuted = [(t, r.obligation) for t, r in results if r.status == REFUTED]
+    helpers = {i.slug for theory, _ in refuted for i in theory.invariants if i.helper}
+    for theory, o in [(t, o) for t, o in refuted if o.slug not in helpers] or refuted:
+        found = smallest(theory, o, timeout)
         if found is not None:
-            yield found
-
-
-def sentence(theory: Theory, slug: str) -> str:
-    return f"{slug}: {next(s.meaning for s in theory.claims if s.slug == slug)}"
+            yield next(c.meaning for c in theory.claims if c.slug == o.slug), found
 
 
 def verdict(results: Sequence[Result], used: dict[str, str]) -> str:
     spent = {s: sum(r.answers[s].seconds for r in results) for s in used}
-    by = "; ".join(f"{s} {v}: {spent[s]:.2f} s" for s, v in used.items())
+    by = "; ".join(f"{s} {v}: {spent[s]:.2f} s of processor time" for s, v in used.items())
     left = [r for r in results if r.status != PROVED]
     if not left:
         found = sorted(fragment.of_obligations(r.obligation for r in results))
-        decidable = ", ".join(f"{a} -> {b}" for a, b in found) or "none"
+        arrows = ", ".join(f"{a} -> {b}" for a, b in found) or "none"
         cyclic = "a CYCLE: not" if fragment.has_cycle(found) else "no cycle:"
         return (
             f"PROVED: {len(results)} obligations for trees of any size ({by})\n"
-            f"quantifier alternations: {decidable}; {cyclic} effectively propositional"
+            f"quantifier alternations: {arrows}; {cyclic} effectively propositional"
         )
     refuted = sum(r.status == REFUTED for r in left)
     unknown = len(left) - refuted
@@ -240,14 +242,10 @@ def verdict(results: Sequence[Result], used: dict[str, str]) -> str:
     )
 
 
-def _starred(theory: Theory, slug: str) -> str:
-    return slug + (" *" if any(i.helper and i.slug == slug for i in theory.invariants) else "")
-
-
 def _result(
     args: argparse.Namespace,
     used: dict[str, str],
-    results: Sequence[Result],
+    results: Sequence[tuple[Theory, Result]],
     found: Sequence[Counterexample],
     empty: Sequence[str],
     concrete: Reached | None,
@@ -257,7 +255,7 @@ def _result(
         "variant": args.variant,
         "solvers": used,
         "verdict": "held"
-        if all(r.status == PROVED for r in results) and not empty
+        if all(r.status == PROVED for _, r in results) and not empty
         else "counterexample",
         "obligations": [
             {
@@ -268,7 +266,7 @@ def _result(
                 "answers": {s: a.status for s, a in r.answers.items()},
                 "statistics": {s: dict(a.statistics) for s, a in r.answers.items()},
             }
-            for r in results
+            for _, r in results
         ],
         "counterexamples": [
             {"transition": c.transition, "slug": c.slug, "nodes": c.nodes, "picture": picture(c)}
@@ -276,5 +274,5 @@ def _result(
         ],
         "vacuous": list(empty),
         "reached_by": json.loads(dumps(concrete.trace)) if concrete else None,
-        "timing": {s: [r.answers[s].seconds for r in results] for s in used},
+        "timing": {s: [r.answers[s].seconds for _, r in results] for s in used},
     }

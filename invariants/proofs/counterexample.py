@@ -17,7 +17,7 @@ from radixproof.invariants.proofs.grounding import ground, open_sorts, symbols
 from radixproof.invariants.proofs.logic import Relation, Sort, Term, substitute, value
 from radixproof.invariants.proofs.obligations import Obligation
 from radixproof.invariants.proofs.solvers import small_model
-from radixproof.invariants.proofs.system import Signature, Theory
+from radixproof.invariants.proofs.system import Theory
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def smallest(theory: Theory, refuted: Obligation, seconds: float = 10.0) -> Coun
     most = theory.signature.most
     for sizes in product(*(range(1, n + 1) for n in most.values())):
         population = {
-            sort: _names(theory.signature, sort, size)
+            sort: theory.signature.individuals(sort, size)
             for sort, size in zip(most, sizes, strict=True)
         }
         for values in _values(refuted):
@@ -54,13 +54,6 @@ def smallest(theory: Theory, refuted: Obligation, seconds: float = 10.0) -> Coun
             if found is not None:
                 return found
     return None
-
-
-def _names(signature: Signature, sort: Sort, size: int) -> tuple[str, ...]:
-    """Individuals by the constants that name them, the others numbered."""
-    named = [c.name for c in signature.constants if c.sort == sort]
-    numbered = [f"{sort.name.lower()}{i}" for i in range(1, size + 1 - len(named))]
-    return (*named, *numbered)
 
 
 def _values(refuted: Obligation) -> Iterator[dict[Term, Term]]:

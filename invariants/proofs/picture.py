@@ -1,4 +1,4 @@
-"""A structure as a small tree: one line a node, with what lies on it and who holds it."""
+"""A counterexample for people: of the forest two small trees, of the slots two lists of facts."""
 
 from __future__ import annotations
 
@@ -36,6 +36,24 @@ from radixproof.invariants.proofs.vocabulary import (
 
 def picture(found: Counterexample) -> str:
     """The state before and after, with changed lines marked and the violation pointed at."""
+    return _trees(found) if NODE in found.before.population else _facts_changed(found)
+
+
+def _facts_changed(found: Counterexample) -> str:
+    """What holds, relation by relation: before and after, or only one of them."""
+    given = ", ".join(f"{p.name} = {i}" for p, i in found.given.items())
+    rows = [f"{found.transition}({given})"]
+    if found.where:
+        rows.append(f"  violated at: {', '.join(f'{v} = {i}' for v, i in found.where)}")
+    for relation in found.before.facts:
+        before, after = found.before.of(relation), found.after.of(relation)
+        for mark, facts in ((" ", before & after), ("-", before - after), ("+", after - before)):
+            told = [f"{relation.name}({', '.join(map(str, f))})" for f in sorted(facts, key=str)]
+            rows += [f"  {mark} {'  '.join(told)}"] if told else []
+    return "\n".join(rows)
+
+
+def _trees(found: Counterexample) -> str:
     names = _names(found)
     at = {names[i] for _, i in found.where if i in names}
     given = ", ".join(f"{p.name} = {names.get(i, str(i))}" for p, i in found.given.items())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 UNSAT, SAT, UNKNOWN = "unsat", "sat", "unknown"
@@ -17,7 +17,7 @@ class SolverMissing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``statistics`` are the solver's own counters; ``reason`` says why it is unknown."""
+    """``seconds`` of processor time; ``statistics`` are the solver's own counters."""
 
     status: str
     seconds: float
@@ -94,10 +94,10 @@ def _ask_z3(text: str, seconds: float) -> Answer:
     z3 = _z3()
     solver = z3.Solver()
     solver.set("timeout", max(1, int(seconds * 1000)))
-    begin = perf_counter()
+    begin = process_time()
     solver.from_string(text)
     verdict = str(solver.check())
-    spent = perf_counter() - begin
+    spent = process_time() - begin
     raw = solver.statistics()
     found = {raw[i][0]: float(raw[i][1]) for i in range(len(raw))}
     counted = {name: found[key] for key, name in _COUNTED.items() if key in found}
@@ -112,11 +112,11 @@ def _ask_cvc5(text: str, seconds: float) -> Answer:
     solver.setOption("tlimit-per", str(max(1, int(seconds * 1000))))
     solver.setOption("finite-model-find", "true")
     parser = cvc5.InputParser(solver)
-    begin = perf_counter()
+    begin = process_time()
     source = f"(set-logic UF)\n{text}(check-sat)\n"
     parser.setStringInput(cvc5.InputLanguage.SMT_LIB_2_6, source, "obligation")
     symbols = parser.getSymbolManager()
     verdict = ""
     while not (command := parser.nextCommand()).isNull():
         verdict = str(command.invoke(solver, symbols)).strip()
-    return Answer(verdict if verdict in (SAT, UNSAT) else UNKNOWN, perf_counter() - begin)
+    return Answer(verdict if verdict in (SAT, UNSAT) else UNKNOWN, process_time() - begin)

@@ -115,6 +115,12 @@ class Signature:
     preferred: tuple[Relation, ...] = ()
     """Relations that a counterexample makes true rather than false, decided last."""
 
+    def individuals(self, sort: Sort, size: int) -> tuple[str, ...]:
+        """That many of a sort: by the constants that name them, the others numbered."""
+        named = [c.name for c in self.constants if c.sort == sort]
+        numbered = [f"{sort.name.lower()}{i}" for i in range(1, size + 1 - len(named))]
+        return (*named, *numbered)
+
     @property
     def state(self) -> tuple[Relation, ...]:
         return tuple(r for r in self.relations if r.changes == "by step")

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
+from random import Random
 
 from radixproof.invariants.proofs.finite import Individual, Structure, Tuples, initial
 from radixproof.invariants.proofs.logic import Relation, Sort, Term
@@ -19,65 +20,77 @@ from radixproof.invariants.proofs.obligations import Obligation, invariants, of_
 from radixproof.invariants.proofs.obligations import consecution as keeps
 from radixproof.invariants.proofs.prover import REFUTED, discharge
 from radixproof.invariants.proofs.system import Theory, Transition
-from radixproof.invariants.proofs.vocabulary import (
-    COMPONENT,
-    HOLDER,
-    NODE,
-    short,
-    through,
-    tiered,
-)
-from radixproof.invariants.proofs.vocabulary import uses as configured
 
-POPULATION: dict[Sort, tuple[Individual, ...]] = {NODE: ("root", "a", "b"), HOLDER: ("h",)}
-DEEPEST = 5
-"""Transitions after which the search for an enabling state gives up."""
+STATES = 1500
+"""States that the breadth-first search looks at before it goes on at random."""
+WALKS, STEPS = 400, 8
 
 Chain = tuple[str, ...]
+Given = dict[Term, Individual]
 
 
 def chains(theory: Theory) -> dict[str, Chain]:
-    """Transition -> the shortest chain from the initial state that ends with it.
+    """Transition -> a chain from the initial state that ends with it.
 
-    Breadth first over three nodes and one holder, under either policy; a transition without an
-    entry is enabled in no state that was reached.
+    Breadth first over few individuals, under every policy, then by random walks with a fixed seed;
+    a transition without an entry is enabled in no state that was reached.
     """
     found: dict[str, Chain] = {}
     wanted = {t.name for t in theory.transitions}
-    todo: deque[tuple[Structure, Chain]] = deque()
-    for policy in (True, False):
-        start = initial(POPULATION, theory.initial, _configuration(policy))
-        if all(start.holds(a) for a in theory.axioms):
-            todo.append((start, ()))
-    seen = {_key(start) for start, _ in todo}
-    while todo and set(found) < wanted:
-        state, chain = todo.popleft()
-        if len(chain) == DEEPEST:
+    starts = list(_starts(theory))
+    todo: deque[tuple[Structure, Chain]] = deque((start, ()) for start in starts)
+    seen = {_key(start) for start in starts}
+    for _ in range(STATES):
+        if not todo or wanted <= set(found):
             break
+        state, chain = todo.popleft()
         for t, given in _enabled(theory, state):
             longer = (*chain, _told(t, given))
             found.setdefault(t.name, longer)
             after = state.after(t.updates, given)
-            key = _key(after)
-            if key not in seen:
-                seen.add(key)
+            if _key(after) not in seen:
+                seen.add(_key(after))
                 todo.append((after, longer))
+    choose = Random(0)
+    for _ in range(WALKS if starts and not wanted <= set(found) else 0):
+        state = choose.choice(starts)
+        walked: Chain = ()
+        for _ in range(STEPS):
+            enabled = list(_enabled(theory, state))
+            for t, given in enabled:
+                found.setdefault(t.name, (*walked, _told(t, given)))
+            if not enabled:
+                break
+            t, given = choose.choice(enabled)
+            state, walked = state.after(t.updates, given), (*walked, _told(t, given))
     return found
 
 
-def _configuration(policy: bool) -> dict[Relation, Tuples]:
-    yes: Tuples = frozenset({()})
-    return {
-        configured: frozenset((c,) for c in COMPONENT.values),
-        tiered: yes,
-        through: yes if policy else frozenset(),
-        short: frozenset((n,) for n in POPULATION[NODE]),
+def _starts(theory: Theory) -> Iterator[Structure]:
+    """The initial state over few individuals, under every policy that the axioms allow."""
+    signature = theory.signature
+    few = (3, *(2 for _ in signature.most))
+    population = {
+        sort: signature.individuals(sort, min(most, size))
+        for (sort, most), size in zip(signature.most.items(), few, strict=False)
     }
+    rigid = [r for r in signature.relations if r.changes != "by step"]
+    switches = [r for r in rigid if not r.sorts]
+    for chosen in product((True, False), repeat=len(switches)):
+        off = {r for r, on in zip(switches, chosen, strict=True) if not on}
+        given = {r: frozenset(_all(r, population)) for r in rigid if r not in off}
+        start = initial(population, theory.initial, given)
+        if all(start.holds(a) for a in theory.axioms):
+            yield start
 
 
-def _enabled(
-    theory: Theory, state: Structure
-) -> Iterator[tuple[Transition, dict[Term, Individual]]]:
+def _all(
+    relation: Relation, population: Mapping[Sort, tuple[Individual, ...]]
+) -> Iterator[tuple[Individual, ...]]:
+    return product(*(s.values or population[s] for s in relation.sorts))
+
+
+def _enabled(theory: Theory, state: Structure) -> Iterator[tuple[Transition, Given]]:
     for t in theory.transitions:
         for values in product(*(state.individuals(p.sort) for p in t.parameters)):
             given = dict(zip(t.parameters, values, strict=True))
@@ -89,7 +102,7 @@ def _key(state: Structure) -> frozenset[tuple[Relation, Tuples]]:
     return frozenset(state.facts.items())
 
 
-def _told(t: Transition, given: Mapping[Term, Individual]) -> str:
+def _told(t: Transition, given: Given) -> str:
     return f"{t.name}({', '.join(str(i) for i in given.values())})"
 
 
