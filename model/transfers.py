@@ -57,8 +57,13 @@ def acknowledge(state: State, queue: list[Submission], limit: int | None) -> int
 
 def finish(state: State, transfer: Transfer) -> None:
     """The data is there: nobody waits for it any more, and its locks end."""
-    for node in state.tree.upwards(transfer.target):
+    for node in state.tree.upwards(transfer.target) if _is_write(transfer) else ():
         if node.node.pending == transfer.id:
             node.node.pending = None
     for receipt in transfer.receipts:
         unlock(state, receipt)
+
+
+def _is_write(transfer: Transfer) -> bool:
+    """A load may end at a node that is being backed up, and then both have that node's id."""
+    return transfer.receipts[0].owner == "write"

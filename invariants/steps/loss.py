@@ -80,7 +80,7 @@ def hits_at_the_threshold_are_backed_up(step: Step) -> Iterator[Fault]:
     """A node whose hit count reached the threshold is backed up when the insert returns."""
     before, after = step.before, step.after
     threshold = before.config.write_through_threshold
-    if not before.config.has_host or _a_host_failure_struck(step):
+    if not before.config.has_host or a_host_failure_struck(step):
         return
     for i, n in enumerate(after.nodes):
         if n.backuped or n.evicted or n.hit < threshold:
@@ -89,7 +89,7 @@ def hits_at_the_threshold_are_backed_up(step: Step) -> Iterator[Fault]:
         if b is not None and before.nodes[b].hit >= n.hit:
             continue
         topmost = [a for a in after.path(i) if not after.nodes[a].backuped][-1]
-        if _has_room_for(after, topmost):
+        if has_room_for(after, topmost):
             yield Fault(
                 f"{after.name(i)} reached {n.hit} hits and is not backed up, though the host"
                 f" pool has room for {after.name(topmost)}",
@@ -97,12 +97,12 @@ def hits_at_the_threshold_are_backed_up(step: Step) -> Iterator[Fault]:
             )
 
 
-def _a_host_failure_struck(step: Step) -> bool:
+def a_host_failure_struck(step: Step) -> bool:
     before, after = step.before.armed_failures, step.after.armed_failures
     return any(after.get(p, 0) < k for p, k in before.items() if p.startswith("host_"))
 
 
-def _has_room_for(view: View, i: int) -> bool:
+def has_room_for(view: View, i: int) -> bool:
     node = view.nodes[i]
     length = len(node.key)
     if view.pools["host_full"].free_slots + sum(reclaimable_host(view).values()) < length:

@@ -196,3 +196,38 @@ def test_a_counterexample_is_shown_even_if_it_cannot_be_saved(
     out, err = capsys.readouterr()
     assert "COUNTEREXAMPLE" in out
     assert "was not saved" in err
+
+
+def test_prove_shows_each_obligation_and_a_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prove", "I-1", "--solver", "both", "--json", "proof.json"]) == 0
+    out = capsys.readouterr().out
+    assert "proved   split        backup-is-prefix-closed" in out
+    assert "PROVED: 24 obligations" in out
+    result = json.loads(Path("proof.json").read_text(encoding="utf-8"))
+    assert {tuple(o["answers"]) for o in result["obligations"]} == {("cvc5", "z3")}
+    assert result["verdict"] == "held"
+
+
+def test_prove_refutes_a_wrong_rule(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prove", "backup-is-prefix-closed", "--variant", "M-1b", "--summary"]) == 1
+    out = capsys.readouterr().out
+    assert "a run of the torch cache with M-1b gets there" in out
+    assert "the same run on the model: held; on the right cache: held" in out
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["nonsense"],
+        ["I-20"],
+        ["--variant", "M-4"],
+        ["--timeout", "0"],
+        ["--solver", "vampire"],
+        ["--json", "nowhere/proof.json"],
+    ],
+)
+def test_prove_says_in_one_line_what_is_wrong(
+    argv: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["prove", *argv]) == 2
+    assert one_line(capsys.readouterr().err)

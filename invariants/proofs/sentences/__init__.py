@@ -1,0 +1,1 @@
+"""What always holds, one family a file."""

@@ -1,0 +1,1 @@
+"""What may happen, one family a file."""

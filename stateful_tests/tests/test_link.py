@@ -1,0 +1,144 @@
+"""What is proved is what runs: every observed step is a sequence of the theory's transitions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from random import Random
+
+import pytest
+
+from radixproof.impl.torch_cache.subject import open_torch
+from radixproof.invariants.catalogue import Step
+from radixproof.invariants.checker import check_state, check_step
+from radixproof.invariants.proofs.link import MAY_TAKE, Explanation, explain
+from radixproof.invariants.proofs.theory import THEORY
+from radixproof.invariants.proofs.variants import WRONG
+from radixproof.invariants.view import View
+from radixproof.model import operations as op
+from radixproof.model.config import CacheConfig
+from radixproof.model.errors import ErrorKind
+from radixproof.model.operations import OPERATIONS
+from radixproof.model.reference import ReferenceModel
+from radixproof.model.subject import OpenSubject
+from radixproof.model.trace import Trace
+from radixproof.stateful_tests.choose import RandomChooser
+from radixproof.stateful_tests.configs import draw_config
+from radixproof.stateful_tests.corpus import corpus, load
+from radixproof.stateful_tests.enabled import draw_style, draw_weights
+from radixproof.stateful_tests.tests.runs import Observed, observed_steps
+from radixproof.stateful_tests.variants import VARIANTS
+from radixproof.stateful_tests.walk import next_operation
+
+ELSEWHERE = {"nothing-is-held-when-idle"}
+"""Proved for locks and marks; its other half counts slots, which the theory leaves out."""
+
+
+def link(observed: Observed) -> Explanation:
+    before, operation, outcome, after = observed
+    return explain(Step(View(before), operation, outcome, View(after)))
+
+
+def walked(open_subject: OpenSubject, seed: int, steps: int = 50) -> Iterator[Observed]:
+    """The steps of a subject that is walked beside the specification, until it breaks."""
+    choose = RandomChooser(Random(seed))
+    model = ReferenceModel(draw_config(choose))
+    subject = open_subject(model.config)
+    before, state = subject.snapshot(), model.snapshot()
+    situation = draw_style(choose, state)
+    situation.weights = draw_weights(choose)
+    for _ in range(steps):
+        situation.state = state
+        operation = next_operation(situation, choose)
+        model.apply(operation)
+        state = model.snapshot()
+        outcome = subject.apply(operation)
+        if outcome.error is ErrorKind.INTERNAL:
+            break
+        after = subject.snapshot()
+        yield before, operation, outcome, after
+        before = after
+    subject.close()
+
+
+def replayed(open_subject: OpenSubject, trace: Trace) -> Iterator[Observed]:
+    subject = open_subject(trace.config)
+    before = subject.snapshot()
+    for operation in trace.operations:
+        outcome = subject.apply(operation)
+        if outcome.error is ErrorKind.INTERNAL:
+            return
+        after = subject.snapshot()
+        yield before, operation, outcome, after
+        before = after
+
+
+def test_every_step_of_the_model_is_in_the_relation() -> None:
+    taken: Counter[str] = Counter()
+    for seed in range(80):
+        for observed in observed_steps(seed):
+            found = link(observed)
+            assert found.holds, (seed, observed[1], found)
+            taken.update(t.name for t in found.taken)
+    unseen = {t.name for t in THEORY.transitions} - set(taken)
+    assert unseen <= {"attach", "write-back"}, unseen
+
+
+def test_every_step_of_the_torch_cache_is_in_the_relation() -> None:
+    for seed in range(1000, 1040):
+        for observed in walked(open_torch, seed):
+            found = link(observed)
+            assert found.holds, (seed, observed[1], found)
+
+
+def test_every_recorded_trace_is_in_the_relation() -> None:
+    for path in corpus():
+        for open_subject in (ReferenceModel, open_torch):
+            for observed in replayed(open_subject, load(path)):
+                found = link(observed)
+                assert found.holds, (path, observed[1], found)
+
+
+def test_every_operation_may_take_something_or_nothing() -> None:
+    assert set(MAY_TAKE) == set(OPERATIONS.values())
+    assert set().union(*MAY_TAKE.values()) <= {t.name for t in THEORY.transitions}
+
+
+def test_link_and_catalogue_agree_on_right_and_wrong_caches() -> None:
+    """No step is refused that the catalogue lets pass, and what is proved is refused by both."""
+    proved = {c.slug for c in THEORY.claims} - ELSEWHERE
+    refused = 0
+    for open_subject in (open_torch, *(v.open for v in VARIANTS.values())):
+        for seed in (0, 2, 6, 7):
+            for observed in walked(open_subject, seed):
+                told = {v.slug for v in (*check_state(observed[3]), *check_step(*observed))}
+                found = link(observed)
+                assert found.holds or told, (seed, observed[1], found)
+                assert not (found.holds and told & proved), (seed, observed[1], told)
+                refused += not found.holds
+                if told:
+                    break
+    assert refused > 20
+
+
+@pytest.mark.parametrize("id", [i for i in WRONG if i in VARIANTS])
+def test_a_wrong_cache_leaves_the_relation(id: str) -> None:
+    """The wrong rules that the proof refutes, planted in the torch cache."""
+    variant = VARIANTS[id]
+    kept = [load(path) for path in corpus() if path.name.startswith(f"{id.lower()}-")]
+    runs = [
+        *(replayed(variant.open, trace) for trace in kept),
+        *(walked(variant.open, seed) for seed in range(30)),
+    ]
+    assert any(not link(observed).holds for run in runs for observed in run)
+
+
+def test_an_operation_may_not_do_what_another_does() -> None:
+    """An eviction that nobody asked for is no part of an execution."""
+    steps = list(
+        replayed(ReferenceModel, Trace(CacheConfig(), (op.Insert((1, 2)), op.Insert((3,)))))
+    )
+    before, _, outcome, after = steps[1]
+    found = link((before, op.Execute("write"), outcome, after))
+    assert not found.holds
+    assert "no part of execute" in found.faults[0]
