@@ -6,6 +6,7 @@ All violated invariants are reported, not the first.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from copy import copy
 from typing import Any, TypeVar
 
 from radixproof.invariants import families as _families  # noqa: F401  (fills the catalogue)
@@ -75,6 +76,13 @@ class IncrementalChecker:
         self._faults: dict[str, list[Violation]] = {}
         self.violations = self._state(self._view, changed=None)
         """Of the state looked at last, and of the step that led to it."""
+
+    def fork(self) -> IncrementalChecker:
+        """A checker that goes its own way from the state looked at last; it counts from zero."""
+        other = copy(self)
+        other.evaluations = other.computed = 0
+        other._reads, other._faults = dict(self._reads), dict(self._faults)
+        return other
 
     def step(self, operation: Operation, outcome: Outcome, after: Snapshot) -> list[Violation]:
         """Look at the next state; every violated invariant, of the state and of the step."""
