@@ -165,7 +165,8 @@ def _reset(scope: Scope) -> Iterator[op.Operation]:
 
 
 def _fail_allocation(scope: Scope) -> Iterator[op.Operation]:
-    yield from map(op.FailAllocation, scope.config.pools)
+    pools = scope.config.pools if scope.failing is None else scope.failing
+    yield from map(op.FailAllocation, pools)
 
 
 _OF = {

@@ -36,6 +36,8 @@ class Scope:
     """Clients that hold locks at a time, per tier."""
     failures: int = 1
     """Armed allocation failures at a time."""
+    failing: tuple[str, ...] | None = None
+    """Pools that may fail; ``None``: every pool."""
     amounts: tuple[int, ...] = (1, EVERYTHING)
     """Tokens that one eviction asks for, per component; ``EVERYTHING`` is the whole pool."""
     limits: tuple[int | None, ...] = (None, 1)
