@@ -8,7 +8,17 @@ import sys
 from collections.abc import Sequence
 
 from radixproof import __version__
-from radixproof.cli import bench, check, explore, replay, reproduce, spec, variants, workload
+from radixproof.cli import (
+    bench,
+    check,
+    crosshair,
+    explore,
+    replay,
+    reproduce,
+    spec,
+    variants,
+    workload,
+)
 from radixproof.cli.errors import WRONG_USE, UsageError
 from radixproof.model.errors import ConfigError, TraceError
 from radixproof.stateful_tests.explore.store import StoreError
@@ -34,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"radixproof {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for command in (check, explore, replay, reproduce, spec, variants, workload, bench):
+    for command in (check, explore, crosshair, replay, reproduce, spec, variants, workload, bench):
         command.add_parser(commands)
     return top
 
