@@ -97,6 +97,13 @@ class IncrementalChecker:
         self._view = view
         return self.violations
 
+    def carry_over(self, operation: Operation, other: IncrementalChecker) -> list[Violation]:
+        """The verdicts of a checker of the same rules on a step identical to one from here."""
+        self.evaluations += len(self._step_rules.get(type(operation), ())) + len(self._state_rules)
+        self._view, self.violations = other._view, other.violations
+        self._reads, self._faults = dict(other._reads), dict(other._faults)
+        return self.violations
+
     def _state(self, view: View, changed: set[str] | None) -> list[Violation]:
         for invariant in self._state_rules:
             check = invariant.state_check
@@ -110,6 +117,11 @@ class IncrementalChecker:
                 self.computed += 1
         self.evaluations += len(self._state_rules)
         return [v for violations in self._faults.values() for v in violations]
+
+
+def identical(left: Snapshot, right: Snapshot) -> bool:
+    """Whether two states are the same in everything an invariant can read."""
+    return left == right and not changed_fields(left, right)
 
 
 def changed_fields(before: Snapshot, after: Snapshot) -> set[str]:
