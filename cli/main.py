@@ -21,11 +21,11 @@ from radixproof.cli import (
 )
 from radixproof.cli.errors import WRONG_USE, UsageError
 from radixproof.model.errors import ConfigError, TraceError
-from radixproof.stateful_tests.explore.store import StoreError
+from radixproof.stateful_tests.explore.errors import ExploreError
 from radixproof.stateful_tests.mooncake import WorkloadError
 from radixproof.stateful_tests.replay import IllegalTrace
 
-_WRONG_USE = (UsageError, TraceError, ConfigError, IllegalTrace, StoreError, WorkloadError)
+_WRONG_USE = (UsageError, TraceError, ConfigError, IllegalTrace, ExploreError, WorkloadError)
 
 
 class _Parser(argparse.ArgumentParser):

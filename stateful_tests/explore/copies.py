@@ -17,17 +17,20 @@ import torch
 from torch import Tensor
 
 from radixproof.model.subject import Subject
+from radixproof.stateful_tests.explore.errors import NotCopyable
 
 
 def freeze(subject: Subject) -> bytes:
-    """The whole of a cache as bytes. Raises ``TypeError`` for one that cannot be copied."""
+    """The whole of a cache as bytes. Raises ``NotCopyable``."""
     buffer = io.BytesIO()
     pickler = pickle.Pickler(buffer, pickle.HIGHEST_PROTOCOL)
     pickler.dispatch_table = {**copyreg.dispatch_table, Tensor: _of_tensor}
     try:
         pickler.dump(subject)
     except (pickle.PicklingError, AttributeError, TypeError) as problem:
-        raise TypeError(f"{subject.name} cannot be copied: {problem}") from None
+        raise NotCopyable(
+            f"{subject.name} cannot be explored: no copies, {problem}"
+        ) from None
     return buffer.getvalue()
 
 

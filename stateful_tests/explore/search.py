@@ -10,6 +10,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -20,6 +21,7 @@ import torch
 
 from radixproof.model.subject import OpenSubject
 from radixproof.stateful_tests.explore.canonical import digest
+from radixproof.stateful_tests.explore.errors import CopyDiffers, WorkerDied
 from radixproof.stateful_tests.explore.expansion import Expander, Expansion, Path
 from radixproof.stateful_tests.explore.scope import Scope
 from radixproof.stateful_tests.explore.states import NOWHERE, States
@@ -54,10 +56,6 @@ Watcher = Callable[[States, Progress], None]
 """Told now and then how far the search is."""
 
 
-class CopyDiffers(RuntimeError):
-    """A counterexample on copies of a subject that its replay does not show."""
-
-
 def explore(
     scope: Scope,
     open_subject: OpenSubject,
@@ -70,6 +68,7 @@ def explore(
     """Explore a scope until it is exhausted, something breaks, or ``limit`` states are expanded.
 
     An interrupt ends it, too; with a store, what was done is kept and gone on with next time.
+    Raises ``ExploreError``.
     """
     search = _Search(scope, open_subject, store, limit, watch)
     with _workers(scope, open_subject, jobs) as submit:
@@ -117,9 +116,12 @@ class _Search:
                     break
         except KeyboardInterrupt:
             self.interrupted = True
-        for future in waiting:
-            future.cancel()
-        self._save()
+        except BrokenProcessPool:
+            raise WorkerDied("a process was ended from outside, for want of memory?") from None
+        finally:
+            for future in waiting:
+                future.cancel()
+            self._save()
 
     def _batches(self) -> Iterator[range]:
         """States to expand, in order; an empty batch where it must be waited for more."""

@@ -18,14 +18,11 @@ from typing import Any
 
 import radixproof
 from radixproof.stateful_tests.explore.canonical import DIGEST_SIZE
+from radixproof.stateful_tests.explore.errors import StoreError
 from radixproof.stateful_tests.explore.scope import Scope
 from radixproof.stateful_tests.explore.states import States
 
 SCHEMA = 1
-
-
-class StoreError(ValueError):
-    """A folder that holds no exploration, or another one; one line that says which."""
 
 
 @dataclass(slots=True)

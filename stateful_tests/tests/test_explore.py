@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from random import Random
 import pytest
 
 from radixproof.impl.torch_cache.cache import TorchCache
+from radixproof.impl.torch_cache.eviction import Freed
 from radixproof.impl.torch_cache.node import Node
 from radixproof.impl.torch_cache.subject import TorchSubject, open_torch
 from radixproof.model import operations as op
@@ -21,11 +23,18 @@ from radixproof.stateful_tests.choose import RandomChooser
 from radixproof.stateful_tests.enabled import GENERATORS, Situation
 from radixproof.stateful_tests.explore.canonical import digest
 from radixproof.stateful_tests.explore.copies import freeze, thaw
+from radixproof.stateful_tests.explore.errors import (
+    CopyDiffers,
+    NotCopyable,
+    StoreError,
+    WorkerDied,
+)
 from radixproof.stateful_tests.explore.expansion import Expander
 from radixproof.stateful_tests.explore.operations import universe, within
 from radixproof.stateful_tests.explore.scope import EVERYTHING, SCOPES, Scope
-from radixproof.stateful_tests.explore.search import CopyDiffers, explore
-from radixproof.stateful_tests.explore.store import Store, StoreError
+from radixproof.stateful_tests.explore.search import explore
+from radixproof.stateful_tests.explore.states import States
+from radixproof.stateful_tests.explore.store import Progress, Store
 from radixproof.stateful_tests.tests.runs import observed_steps
 from radixproof.stateful_tests.variants import VARIANTS
 
@@ -323,6 +332,54 @@ def test_what_only_a_copy_shows_is_no_counterexample() -> None:
 
     with pytest.raises(CopyDiffers):
         explore(MINI, open_it)
+
+
+class Unique(TorchCache):
+    """Holds something that has no bytes."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)  # type: ignore[arg-type]
+        self.decide = lambda: True
+
+
+def test_a_subject_that_cannot_be_copied_is_told_in_one_line() -> None:
+    with pytest.raises(NotCopyable, match="torch cannot be explored"):
+        explore(MINI, lambda config: open_torch(config, cache_class=Unique))
+
+
+class Fatal(TorchCache):
+    """Ends its process at the first eviction."""
+
+    def _evict(self, full: int, swa: int) -> Freed:
+        os._exit(9)
+
+
+def test_a_process_that_dies_is_told_and_nothing_is_lost(tmp_path: Path) -> None:
+    with pytest.raises(WorkerDied):
+        explore(
+            MINI,
+            lambda config: open_torch(config, cache_class=Fatal),
+            jobs=2,
+            store=Store(tmp_path, MINI, "fatal"),
+        )
+    states, _ = Store(tmp_path, MINI, "fatal").load()
+    assert len(states) >= 1
+
+
+def test_an_interrupt_keeps_what_was_done(tmp_path: Path) -> None:
+    seen = 0
+
+    def interrupt(states: States, progress: Progress) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == 2:
+            raise KeyboardInterrupt
+
+    store = Store(tmp_path, MINI, "torch")
+    assert explore(MINI, open_torch, store=store, watch=interrupt).interrupted
+    report = explore(MINI, open_torch, store=Store(tmp_path, MINI, "torch"))
+    whole = explore(MINI, open_torch)
+    assert replace(report.progress, seconds=0) == replace(whole.progress, seconds=0)
 
 
 def test_tiny_is_exhausted_and_holds() -> None:
