@@ -13,7 +13,9 @@ from radixproof.cli.options import SUBJECTS, add_json, natural, positive, subjec
 from radixproof.cli.progress import Meter, meter
 from radixproof.cli.report import config_text, counterexample_text, keep, outcomes_table
 from radixproof.invariants.catalogue import CATALOGUE
-from radixproof.stateful_tests.explore.scope import BOUNDS, SCOPES, bounded
+from radixproof.model.operations import NAMES
+from radixproof.stateful_tests.explore.operations import universe
+from radixproof.stateful_tests.explore.scope import BOUNDS, SCOPES, Scope, bounded
 from radixproof.stateful_tests.explore.search import Report, Watcher, explore
 from radixproof.stateful_tests.explore.states import States
 from radixproof.stateful_tests.explore.store import Progress, Store
@@ -106,10 +108,11 @@ def held_text(report: Report, subject: str) -> str:
     else:
         verdict = f"held so far: {report.frontier} states of scope {scope.name} are not expanded"
     performed = {name for name, _ in p.outcomes}
-    never = [name for name in scope.operations if name not in performed]
+    possible = dict.fromkeys(NAMES[type(o)] for o in universe(scope))
+    never = [name for name in possible if name not in performed]
     lines = [
         verdict,
-        f"{config_text(scope.config)}",
+        f"{config_text(scope.config)}; {bounds_text(scope)}",
         f"{report.states} states, {p.edges} edges, {len(p.levels) - 1} operations deep",
         f"{p.executed} edges ({share:.0%}) run on {subject} and judged by agreement and"
         f" {len(CATALOGUE)} invariants ({p.evaluations} evaluations)",
@@ -120,6 +123,12 @@ def held_text(report: Report, subject: str) -> str:
     if never:
         lines.append(f"never performed: {', '.join(never)}")
     return "\n".join(lines)
+
+
+def bounds_text(scope: Scope) -> str:
+    """The bounds that are not the configuration's."""
+    bounds = ("alphabet", "longest", "requests", "holders", "failures")
+    return ", ".join(f"{name} {getattr(scope, name)}" for name in bounds)
 
 
 def spent_text(report: Report) -> str:

@@ -166,7 +166,7 @@ def _reset(scope: Scope) -> Iterator[op.Operation]:
 
 def _fail_allocation(scope: Scope) -> Iterator[op.Operation]:
     pools = scope.config.pools if scope.failing is None else scope.failing
-    yield from map(op.FailAllocation, pools)
+    yield from map(op.FailAllocation, pools if scope.failures else ())
 
 
 _OF = {
