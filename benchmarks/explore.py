@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from radixproof.impl.torch_cache.subject import open_torch
-from radixproof.stateful_tests.explore.residency import promela, vectorised
+from radixproof.stateful_tests.explore.residency import projection, promela, vectorised
 from radixproof.stateful_tests.explore.residency.plain import Count, reachable
 from radixproof.stateful_tests.explore.residency.relation import Residency
 from radixproof.stateful_tests.explore.scope import SCOPES
@@ -18,6 +18,9 @@ RELATION = Residency((*Residency.complete(2, 2).prefixes, (3,), (3, 1)))
 """Eight prefixes, 41 bits, 490,050 states."""
 FULL_MODEL_STATES = 150
 """States of scope tiny that the full model and the torch cache are measured on."""
+
+SHARED = (1, 3)
+"""Alphabet and longest key of the scope on which the full model is counted, too."""
 
 Found = tuple[int, int]
 """States and transitions."""
@@ -46,6 +49,7 @@ def run(rounds: int = 3, relation: Residency = RELATION) -> dict[str, Any]:
             seconds[name].append(spent)
             if found[name] != found["vectorised"]:
                 raise CountsDiffer(f"states and transitions found: {found}")
+    shared = _shared(*SHARED)
     states, transitions = found["vectorised"]
     rates = {name: states / median(spent) for name, spent in seconds.items()}
     full = explore(SCOPES["tiny"], open_torch, limit=FULL_MODEL_STATES).progress
@@ -54,6 +58,7 @@ def run(rounds: int = 3, relation: Residency = RELATION) -> dict[str, Any]:
         "benchmark": "explore",
         "bits": len(relation.bits) + 1,
         "rules": len(relation.rules),
+        "shared_scope": shared,
         "states": states,
         "transitions": transitions,
         "ratio_to_spin": {name: rate / rates["spin"] for name, rate in rates.items()},
@@ -63,6 +68,21 @@ def run(rounds: int = 3, relation: Residency = RELATION) -> dict[str, Any]:
             "rounds": seconds,
         },
     }
+
+
+def _shared(alphabet: int, longest: int) -> dict[str, int]:
+    """What the full model reaches, through the abstraction, and what the programs count."""
+    relation = Residency.complete(alphabet, longest)
+    projected = projection.project(alphabet, longest)
+    states = {
+        "images of the full model": len(projected.states),
+        "plain": reachable(relation)[1].states,
+        "vectorised": vectorised.search(relation).states,
+        "spin": promela.count(relation).states,
+    }
+    if len(set(states.values())) > 1 or projected.strays:
+        raise CountsDiffer(f"states: {states}; edges that are no step: {len(projected.strays)}")
+    return {"states": states["spin"], "edges of the full model": projected.edges}
 
 
 def _timed(search: Callable[[], Count]) -> tuple[Found, float]:

@@ -53,9 +53,12 @@ def harness_text(result: dict[str, Any]) -> str:
 
 def explore_text(result: dict[str, Any]) -> str:
     """The rates of all programs, which found the same."""
+    shared = result["shared_scope"]
     lines = [
+        f"{shared['states']} states on a scope of the full model ({shared['edges of the full model']}"
+        " edges), counted alike through the abstraction, vectorised, plain and by SPIN",
         f"{result['states']} states, {result['transitions']} transitions of {result['bits']} bits"
-        f" and {result['rules']} rules, found alike by vectorised, plain and SPIN"
+        f" and {result['rules']} rules, found alike by vectorised, plain and SPIN",
     ]
     for name, rate in result["timing"]["states_per_second"].items():
         ratio = result["ratio_to_spin"][name]

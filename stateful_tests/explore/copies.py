@@ -28,9 +28,7 @@ def freeze(subject: Subject) -> bytes:
     try:
         pickler.dump(subject)
     except (pickle.PicklingError, AttributeError, TypeError) as problem:
-        raise NotCopyable(
-            f"{subject.name} cannot be explored: no copies, {problem}"
-        ) from None
+        raise NotCopyable(f"{subject.name} cannot be explored: no copies, {problem}") from None
     return buffer.getvalue()
 
 

@@ -7,11 +7,13 @@ states of the relation, and every edge is a step of the relation, or none.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import permutations
 
 from radixproof.model import operations as op
 from radixproof.model.config import FULL, CacheConfig
 from radixproof.model.snapshot import Snapshot
+from radixproof.stateful_tests.explore.every_edge import Edge, every_edge
 from radixproof.stateful_tests.explore.residency.relation import (
     DEVICE,
     END,
@@ -60,6 +62,33 @@ def shared_scope(alphabet: int, longest: int) -> Scope:
         amounts=(1,),
         limits=(None,),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Projected:
+    """The specification on the shared scope, seen through the abstraction."""
+
+    states: frozenset[int]
+    """The images of all its states, under every renaming of tokens."""
+    edges: int
+    strays: tuple[Edge, ...]
+    """Edges that are no step of the relation; none, if the abstraction is right."""
+    operations: frozenset[type[op.Operation]]
+
+
+def project(alphabet: int, longest: int) -> Projected:
+    """Every edge of the shared scope, held against the relation for the same prefixes."""
+    relation = Residency.complete(alphabet, longest)
+    images, strays, operations, edges = {0}, [], set(), 0
+    for edge in every_edge(shared_scope(alphabet, longest)):
+        before, after = image(relation, edge.before), image(relation, edge.after)
+        images.add(after)
+        operations.add(type(edge.operation))
+        edges += 1
+        if not follows(relation, before, edge.operation, after):
+            strays.append(edge)
+    states = frozenset(s for i in images for s in renamed(relation, i))
+    return Projected(states, edges, tuple(strays), frozenset(operations))
 
 
 def image(relation: Residency, state: Snapshot) -> int:
