@@ -19,7 +19,7 @@ from radixproof.cli.options import (
 )
 from radixproof.cli.progress import meter
 from radixproof.cli.releases import add_release, is_release
-from radixproof.cli.report import counterexample_text, keep
+from radixproof.cli.report import counterexample_text, keep, outcomes_table
 from radixproof.invariants.catalogue import CATALOGUE
 from radixproof.stateful_tests.gate import GateReport, run_gate
 from radixproof.stateful_tests.profiles import PROFILES
@@ -77,12 +77,8 @@ def held_text(report: GateReport, spent: float) -> str:
         f" {len(CATALOGUE)} invariants, {c.evaluations} invariant evaluations",
         f"seed {report.seed}, {spent:.1f} s, {c.steps / max(spent, 1e-9):.0f} checked steps/s",
         "",
-        f"{'operation':<18}{'ok':>8}{'refused':>9}{'illegal':>9}",
+        *outcomes_table(c.outcomes),
     ]
-    for name in sorted({o for o, _ in c.outcomes}):
-        ok, refused = c.outcomes[name, "ok"], c.outcomes[name, "refused"]
-        illegal = sum(n for (o, _), n in c.outcomes.items() if o == name) - ok - refused
-        lines.append(f"{name:<18}{ok:>8}{refused:>9}{illegal:>9}")
     if report.never:
         lines.append(f"never performed: {', '.join(report.never)}")
     return "\n".join(lines)

@@ -8,14 +8,29 @@ import sys
 from collections.abc import Sequence
 
 from radixproof import __version__
-from radixproof.cli import bench, check, prove, replay, reproduce, spec, variants, workload
+from radixproof.cli import (
+    bench,
+    check,
+    crosshair,
+    explore,
+    prove,
+    replay,
+    reproduce,
+    spec,
+    variants,
+    workload,
+)
 from radixproof.cli.errors import WRONG_USE, UsageError
 from radixproof.invariants.proofs.solvers import SolverMissing
 from radixproof.model.errors import ConfigError, TraceError
+from radixproof.stateful_tests.explore.errors import ExploreError
 from radixproof.stateful_tests.mooncake import WorkloadError
 from radixproof.stateful_tests.replay import IllegalTrace
 
-_WRONG_USE = (UsageError, TraceError, ConfigError, IllegalTrace, WorkloadError, SolverMissing)
+_WRONG_USE = (
+    *(UsageError, TraceError, ConfigError, IllegalTrace, WorkloadError),
+    *(SolverMissing, ExploreError),
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -34,7 +49,8 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"radixproof {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for command in (check, prove, replay, reproduce, spec, variants, workload, bench):
+    told = (check, prove, explore, crosshair, replay, reproduce, spec, variants, workload, bench)
+    for command in told:
         command.add_parser(commands)
     return top
 

@@ -28,8 +28,12 @@ class Meter:
 
     def __call__(self, done: float, coverage: Coverage) -> None:
         """``done`` from 0 to 1."""
+        spent = monotonic() - self.begin
+        self.show(done, f"{coverage.steps} steps, {coverage.steps / max(spent, 1e-6):.0f}/s")
+
+    def show(self, done: float, rate: str) -> None:
+        """``done`` from 0 to 1, and the rest in words."""
         now = monotonic()
-        rate = f"{coverage.steps} steps, {coverage.steps / max(now - self.begin, 1e-6):.0f}/s"
         if self.bar is not None and self.task is not None:
             self.bar.update(self.task, completed=done, rate=rate)
         elif now - self.shown >= EVERY:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections import Counter
 from pathlib import Path
 
 from radixproof.cli.tree import before_and_after, side
@@ -90,6 +91,16 @@ def config_text(config: CacheConfig) -> str:
     words = ["+".join(config.components), f"page {config.page_size}"]
     changed.pop("page_size", None)
     return ", ".join(words + [f"{k} {v}" for k, v in changed.items()])
+
+
+def outcomes_table(outcomes: Counter[tuple[str, str]]) -> list[str]:
+    """A line per operation: how often it was done, refused and illegal."""
+    lines = [f"{'operation':<18}{'ok':>8}{'refused':>9}{'illegal':>9}"]
+    for name in sorted({o for o, _ in outcomes}):
+        ok, refused = outcomes[name, "ok"], outcomes[name, "refused"]
+        illegal = sum(n for (o, _), n in outcomes.items() if o == name) - ok - refused
+        lines.append(f"{name:<18}{ok:>8}{refused:>9}{illegal:>9}")
+    return lines
 
 
 def shorten(text: str, longest: int = 160) -> str:

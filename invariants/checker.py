@@ -6,6 +6,7 @@ All violated invariants are reported, not the first.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from copy import copy
 from typing import Any, TypeVar
 
 from radixproof.invariants import families as _families  # noqa: F401  (fills the catalogue)
@@ -76,6 +77,13 @@ class IncrementalChecker:
         self.violations = self._state(self._view, changed=None)
         """Of the state looked at last, and of the step that led to it."""
 
+    def fork(self) -> IncrementalChecker:
+        """A checker that goes its own way from the state looked at last; it counts from zero."""
+        other = copy(self)
+        other.evaluations = other.computed = 0
+        other._reads, other._faults = dict(self._reads), dict(self._faults)
+        return other
+
     def step(self, operation: Operation, outcome: Outcome, after: Snapshot) -> list[Violation]:
         """Look at the next state; every violated invariant, of the state and of the step."""
         view = View(after)
@@ -87,6 +95,13 @@ class IncrementalChecker:
         changed = changed_fields(self._view.snapshot, after)
         self.violations = self._state(view, changed) + found
         self._view = view
+        return self.violations
+
+    def carry_over(self, operation: Operation, other: IncrementalChecker) -> list[Violation]:
+        """The verdicts of a checker of the same rules on a step identical to one from here."""
+        self.evaluations += len(self._step_rules.get(type(operation), ())) + len(self._state_rules)
+        self._view, self.violations = other._view, other.violations
+        self._reads, self._faults = dict(other._reads), dict(other._faults)
         return self.violations
 
     def _state(self, view: View, changed: set[str] | None) -> list[Violation]:
@@ -102,6 +117,11 @@ class IncrementalChecker:
                 self.computed += 1
         self.evaluations += len(self._state_rules)
         return [v for violations in self._faults.values() for v in violations]
+
+
+def identical(left: Snapshot, right: Snapshot) -> bool:
+    """Whether two states are the same in everything an invariant can read."""
+    return left == right and not changed_fields(left, right)
 
 
 def changed_fields(before: Snapshot, after: Snapshot) -> set[str]:

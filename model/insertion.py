@@ -10,7 +10,7 @@ from radixproof.model.keys import common_prefix, floor_page
 from radixproof.model.recency import refresh_window, touch
 from radixproof.model.state import DEVICE, State
 from radixproof.model.tree import Page, Slots
-from radixproof.model.windows import frontier_split, window_cap
+from radixproof.model.windows import duplicate_range, frontier_split, window_cap
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,8 @@ def overlap(state: State, new: Insertion, node: Page, done: int, slots: Slots) -
         if outside is not None:
             recover_swa(state, node, done, slots, outside)
             consumed = outside
-    state.memory.free_composite(slots[max(0, new.protected - done) : consumed])
+    begin, end = duplicate_range(done, consumed, new.protected)
+    state.memory.free_composite(slots[begin:end])
 
 
 def recover_swa(state: State, node: Page, done: int, slots: Slots, outside: int) -> None:

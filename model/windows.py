@@ -47,6 +47,15 @@ def frontier_split(start: int, length: int, swa_evicted: int) -> int | None:
     return outside if outside < length else None
 
 
+def duplicate_range(start: int, consumed: int, protected: int) -> tuple[int, int]:
+    """Which of the incoming slots of a node at ``start`` are duplicates to free (6.2.4).
+
+    From the first token that was not protected, up to what the node did not consume itself:
+    places in the node, empty where the second is not above the first.
+    """
+    return max(0, protected - start), consumed
+
+
 def window_cap(length: int, window: int, page_size: int) -> int | None:
     """Where a fresh leaf is split so that a lock on it pins one window of SWA (6.2.7)."""
     cap = ceil_page(window, page_size)

@@ -8,19 +8,21 @@ memory is part of both: a snapshot carries what lies in every slot.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from radixproof.invariants.checker import IncrementalChecker
+from radixproof.invariants.checker import IncrementalChecker, identical
+from radixproof.invariants.violation import Violation
 from radixproof.model.config import CacheConfig
 from radixproof.model.errors import ErrorKind
 from radixproof.model.operations import NAMES, Operation
 from radixproof.model.outcome import Outcome, error
 from radixproof.model.reference import ReferenceModel
 from radixproof.model.snapshot import Snapshot, agree, disagreements
-from radixproof.model.subject import OpenSubject
+from radixproof.model.subject import OpenSubject, Subject
 from radixproof.model.trace import Trace
 from radixproof.stateful_tests.verdict import AGREEMENT, CRASH, Counterexample, Finding
 
@@ -63,15 +65,21 @@ class Lockstep:
         self.subject = open_subject(config)
         self.operations: list[Operation] = []
         self.coverage = Coverage(configurations=1)
-        self.state = self.model.snapshot()
-        """Of the specification, after the last step."""
         self._clock = clock
-        self._seen = self.subject.snapshot()
-        self._performed: tuple[Operation, Outcome, Outcome, Snapshot | None] | None = None
         self._invariants = invariants
         self._agreement = agreement
+        self._look()
+
+    def _look(self) -> None:
+        """Take the present states for where the next step begins."""
+        self.state = self.model.snapshot()
+        """Of the specification, after the last step."""
+        self._seen = self.subject.snapshot()
+        self._performed: tuple[Operation, Outcome, Outcome, Snapshot | None] | None = None
+        self._alike = identical(self.state, self._seen)
+        """Slots and ids included: then invariants, being functions, say the same of both."""
         self._checkers: dict[str, IncrementalChecker] = {}
-        if invariants:
+        if self._invariants:
             self._checkers = {
                 self.model.name: IncrementalChecker(self.state),
                 self.subject.name: IncrementalChecker(self._seen),
@@ -84,9 +92,14 @@ class Lockstep:
 
     def perform(self, operation: Operation) -> None:
         """Apply one operation to the specification and to the subject."""
-        self.operations.append(operation)
         with self._timed("model"):
             expected = self.model.apply(operation)
+        self.follow(operation, expected)
+
+    def follow(self, operation: Operation, expected: Outcome) -> None:
+        """The specification has performed an operation; look at it, and apply it to the subject."""
+        self.operations.append(operation)
+        with self._timed("model"):
             wanted = self.model.snapshot()
         with self._timed("subject"):
             outcome = self._apply(operation)
@@ -115,6 +128,24 @@ class Lockstep:
         failed = self._counterexample(operation, outcome, after, findings) if findings else None
         self._seen = after
         return failed
+
+    def arrived(
+        self, model: ReferenceModel, subject: Subject, operations: Iterable[Operation]
+    ) -> Lockstep:
+        """A run of the same kind that ``operations`` have brought this far, unjudged."""
+        other = copy(self)
+        other.model, other.subject = model, subject
+        other.operations, other.coverage = list(operations), Coverage()
+        other._look()
+        return other
+
+    def fork(self, model: ReferenceModel, subject: Subject) -> Lockstep:
+        """This run, gone on with on copies of the specification and of the subject."""
+        other = copy(self)
+        other.model, other.subject = model, subject
+        other.operations, other.coverage = list(self.operations), Coverage()
+        other._checkers = {name: checker.fork() for name, checker in self._checkers.items()}
+        return other
 
     def close(self) -> Coverage:
         """End the run; what it covered."""
@@ -146,9 +177,16 @@ class Lockstep:
         if not self._invariants:
             return []
         model, subject = self.model.name, self.subject.name
-        found = [(model, v) for v in self._checkers[model].step(operation, expected, self.state)]
+        of_subject = self._checkers[subject].step(operation, outcome, after)
+        of_model: list[Violation] = []
         if subject != model:
-            found += [(subject, v) for v in self._checkers[subject].step(operation, outcome, after)]
+            alike = identical(self.state, after)
+            if alike and self._alike and (expected, expected.slots) == (outcome, outcome.slots):
+                of_model = self._checkers[model].carry_over(operation, self._checkers[subject])
+            else:
+                of_model = self._checkers[model].step(operation, expected, self.state)
+            self._alike = alike
+        found = [(model, v) for v in of_model] + [(subject, v) for v in of_subject]
         return [Finding(who, v.slug, v, v.fault.message) for who, v in found]
 
     def _counterexample(

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from radixproof.impl.torch_cache.subject import open_torch
 from radixproof.model.reference import ReferenceModel
 from radixproof.model.subject import OpenSubject
 
 torch.set_num_threads(1)
+
+settings.register_profile(
+    "crosshair",
+    backend="crosshair",
+    max_examples=20,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+"""`pytest --hypothesis-profile=crosshair`: arguments are symbolic."""
 
 
 @pytest.fixture(params=["model", "torch"])

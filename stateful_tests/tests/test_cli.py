@@ -57,6 +57,13 @@ def one_line(text: str) -> bool:
         ["workload", "absent.jsonl"],
         ["workload", "."],
         ["bench", "everything"],
+        ["explore", "--scope", "huge"],
+        ["explore", "--bounds", "depth=3"],
+        ["explore", "--bounds", "alphabet=0"],
+        ["explore", "--bounds", "device=0"],
+        ["explore", "--jobs", "0"],
+        ["explore", "--subject", "redis"],
+        ["explore", "--resume", "/proc/version"],
     ],
 )
 def test_wrong_use_is_one_line_and_status_2(
@@ -231,3 +238,31 @@ def test_prove_says_in_one_line_what_is_wrong(
 ) -> None:
     assert main(["prove", *argv]) == 2
     assert one_line(capsys.readouterr().err)
+
+
+def test_explore_says_what_it_covered(capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["explore", "--bounds", "requests=0,host=1", "--jobs", "1", "--json"]
+    assert main([*argv, "a.json", "--resume", "there"]) == 0
+    told = capsys.readouterr().out
+    assert "is exhausted" in told
+    assert "(100%) run on torch" in told
+    assert main([*argv, "b.json"]) == 0
+    results = [json.loads(Path(name).read_text(encoding="utf-8")) for name in ("a.json", "b.json")]
+    for result in results:
+        del result["timing"]
+    assert results[0] == results[1]
+    assert (
+        results[0]["edges_executed"] == results[0]["edges"] == sum(results[0]["outcomes"].values())
+    )
+
+
+def test_explore_stops_where_it_is_told_to(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explore", "--states", "10", "--jobs", "1", "--resume", "there"]) == 0
+    assert "held so far" in capsys.readouterr().out
+    assert main(["explore", "--resume", "there", "--subject", "model"]) == 2
+    assert one_line(capsys.readouterr().err)
+
+
+def test_explore_reports_the_shortest_counterexample(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explore", "--subject", "M-1", "--jobs", "1"]) == 1
+    assert "every trace of fewer operations" in capsys.readouterr().out

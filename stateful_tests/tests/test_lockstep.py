@@ -10,14 +10,18 @@ import pytest
 import torch
 
 from radixproof.impl.torch_cache.subject import TorchSubject, open_torch
+from radixproof.invariants.checker import identical
 from radixproof.model import operations as op
 from radixproof.model.config import CacheConfig
 from radixproof.model.outcome import Outcome
 from radixproof.model.snapshot import Snapshot
+from radixproof.stateful_tests import lockstep
 from radixproof.stateful_tests.choose import RandomChooser
-from radixproof.stateful_tests.lockstep import Lockstep
+from radixproof.stateful_tests.lockstep import Coverage, Lockstep
 from radixproof.stateful_tests.tests import corruptions
+from radixproof.stateful_tests.variants import VARIANTS
 from radixproof.stateful_tests.verdict import AGREEMENT, CRASH, Counterexample
+from radixproof.stateful_tests.walk import walk
 
 
 class Liar:
@@ -102,3 +106,33 @@ def test_an_exception_is_a_verdict() -> None:
     )
     assert found is not None
     assert found.slugs == (CRASH,)
+
+
+@pytest.mark.parametrize("id", ["M-1", "M-3", "M-18"])
+def test_carried_over_verdicts_are_those_that_would_be_given(
+    id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the specification and the subject are alike, one evaluation stands for both."""
+
+    def judged() -> list[tuple[int, object]]:
+        seen: list[tuple[int, object]] = []
+        for seed in range(25):
+            coverage = Coverage()
+            found = walk(VARIANTS[id].open, seed, coverage=coverage)
+            seen.append((coverage.evaluations, found and [(f.who, f.slug) for f in found.findings]))
+        return seen
+
+    carried = judged()
+    monkeypatch.setattr(lockstep, "identical", lambda left, right: False)
+    assert judged() == carried
+    assert any(findings for _, findings in carried)
+
+
+def test_states_that_differ_in_an_id_are_not_identical() -> None:
+    subject = open_torch(CacheConfig())
+    subject.apply(op.Insert((1, 2)))
+    state = subject.snapshot()
+    renamed = replace(state, nodes=tuple(replace(n, id=n.id + 7) for n in state.nodes))
+    assert state == renamed
+    assert identical(state, state)
+    assert not identical(state, renamed)

@@ -1,0 +1,61 @@
+"""CrossHair on the contracts of the model's pure functions."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from typing import Any
+
+from radixproof.cli import as_json
+from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
+from radixproof.cli.options import add_json, seconds, writable
+from radixproof.stateful_tests.contracts.check import (
+    REFUTED,
+    SECONDS,
+    Checked,
+    CrossHairError,
+    check_all,
+)
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("crosshair", help="refute the contracts of the pure functions")
+    parser.add_argument(
+        "--timeout", type=seconds, default=SECONDS, metavar="S", help="per contract"
+    )
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """A line per contract; 1 if a replayed counterexample breaks one."""
+    target = writable(args.json)
+    results = []
+    try:
+        for checked in check_all(seconds=args.timeout):
+            results.append(checked)
+            print(line(checked), flush=True)
+    except CrossHairError as problem:
+        raise UsageError(str(problem)) from None
+    counts = Counter(r.status for r in results)
+    print(f"{len(results)} contracts: " + ", ".join(f"{n} {s}" for s, n in counts.most_common()))
+    as_json.write(target, _result(results))
+    return COUNTEREXAMPLE if counts[REFUTED] else HELD
+
+
+def line(checked: Checked) -> str:
+    name = checked.contract.replace("_", " ")
+    why = ": ".join(part for part in (checked.told, checked.call) if part)
+    return f"{checked.status:<10}{name:<54}{checked.seconds:>6.1f} s  {why}".rstrip()
+
+
+def _result(results: list[Checked]) -> dict[str, Any]:
+    return {
+        "command": "crosshair",
+        "verdict": "counterexample" if any(r.status == REFUTED for r in results) else "held",
+        "contracts": [
+            {"contract": r.contract, "status": r.status, "call": r.call, "told": r.told}
+            for r in results
+        ],
+        "timing": {r.contract: r.seconds for r in results},
+    }
