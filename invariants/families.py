@@ -14,6 +14,7 @@ from radixproof.invariants.steps import (  # noqa: F401
     errors,
     identity,
     loss,
+    write_back,
     locked_data,
     match,
     insert,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from radixproof.invariants.catalogue import WITH_HOST, state_invariant
+from radixproof.invariants.catalogue import WITH_HOST, WRITE_BACK, state_invariant
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model.snapshot import Slots, Transfer
@@ -41,6 +41,19 @@ def pending_writes_keep_their_source(view: View) -> Iterator[Fault]:
                 yield Fault(f"write {t.id} copies {m.component} slots that its nodes left", at)
             if _slots(view, t, m.component, "host") != m.host:
                 yield Fault(f"write {t.id} fills host slots that its nodes do not have", at)
+
+
+@state_invariant(
+    "I-30",
+    formula="write-back => writes = {}",
+    without_it="A leaf is demoted only after its copy ran: until then its slots are being read.",
+    taught_by="M-40",
+    holds_under=WRITE_BACK,
+)
+def write_back_waits_for_its_copies(view: View) -> Iterator[Fault]:
+    """Under write-back no backup is pending between operations."""
+    if view.config.writes_back and view.writes:
+        yield Fault(f"{len(view.writes)} backups are pending under write-back")
 
 
 @state_invariant(

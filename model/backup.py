@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from radixproof.model.config import FULL, SWA
-from radixproof.model.eviction import evict_host
+from radixproof.model.host_eviction import evict_host
 from radixproof.model.locking import lock
-from radixproof.model.state import State, Submission, Transfer
+from radixproof.model.state import Receipt, State, Submission, Transfer
+from radixproof.model.transfers import drain_writes
 from radixproof.model.tree import Page, Slots
 
 
 def count_hit(state: State, node: Page, chunked: bool) -> None:
     """An insert went over a node; at the threshold the node is backed up."""
-    if FULL not in node.held or chunked:
+    if FULL not in node.held or chunked or not state.config.counts_hits:
         return
     node.node.hit += 1
     if (
@@ -41,11 +42,27 @@ def back_up_one(state: State, node: Page) -> bool:
     moves = {c: (tree.held(node, c) or (), slots) for c, slots in host.items()}
     for component, slots in host.items():
         tree.hold(node, f"host_{component}", slots)
-    receipt = lock(state, node, "write")
+    receipts = lock_source(state, node)
     id = node.node.id
     node.node.pending = id
-    transfer = Transfer(id, node, moves, tree.pages(node), [receipt])
+    transfer = Transfer(id, node, moves, tree.pages(node), receipts)
     state.writes.append(Submission([transfer]))
+    return True
+
+
+def lock_source(state: State, node: Page) -> list[Receipt]:
+    """What a copy reads stays until it is acknowledged; write-back waits for it instead."""
+    return [] if state.config.writes_back else [lock(state, node, "write")]
+
+
+def write_back(state: State, leaf: Page) -> bool:
+    """Copy a leaf to the host and wait until the copy has run; False: refused (6.4).
+
+    Its ancestors need no host copy (6.6, mode back).
+    """
+    if not back_up_one(state, leaf):
+        return False
+    drain_writes(state)
     return True
 
 

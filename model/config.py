@@ -15,8 +15,13 @@ COMPONENTS = (FULL, SWA)
 
 WRITE_THROUGH = "write_through"
 WRITE_THROUGH_SELECTIVE = "write_through_selective"
-WRITE_POLICIES = {WRITE_THROUGH: 1, WRITE_THROUGH_SELECTIVE: 2}
-"""Policy -> hit count at which a node is backed up (domain.md 2, write_through_threshold)."""
+WRITE_BACK = "write_back"
+NEVER = 0
+WRITE_POLICIES = {WRITE_THROUGH: 1, WRITE_THROUGH_SELECTIVE: 2, WRITE_BACK: NEVER}
+"""Policy -> hit count at which an insert backs a node up (domain.md 2, write_through_threshold).
+
+``NEVER``: inserts count no hits and back nothing up; eviction does (domain.md 6.11).
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +76,31 @@ class CacheConfig:
         return SWA in self.components
 
     @property
+    def auxiliary(self) -> tuple[str, ...]:
+        """Components beside FULL, in their fixed order."""
+        return self.components[1:]
+
+    @property
     def has_host(self) -> bool:
         return self.host_full_slots > 0
 
     @property
     def write_through_threshold(self) -> int:
         return WRITE_POLICIES[self.write_policy]
+
+    @property
+    def counts_hits(self) -> bool:
+        return self.write_through_threshold != NEVER
+
+    @property
+    def writes_back(self) -> bool:
+        """A leaf is copied to the host when it is evicted, not when it is inserted."""
+        return self.write_policy == WRITE_BACK and self.has_host
+
+    @property
+    def writes_through(self) -> bool:
+        """Backup continuity (I-1) holds: what is on host has its whole prefix on host."""
+        return self.write_policy != WRITE_BACK and self.has_host
 
     @property
     def pools(self) -> tuple[str, ...]:

@@ -147,7 +147,7 @@ def new_leaf(state: State, new: Insertion, parent: Page, key: tuple[int, ...]) -
 def give_swa(state: State, node: Page) -> None:
     """SWA data appears on a node: what its FULL slots map to; it comes first in the list."""
     state.tree.hold(node, SWA, state.memory.swa_of(state.tree.held(node, FULL) or ()))
-    node.node.swa_recency = state.tree.front()
+    node.node.recency[SWA] = state.tree.front()
 
 
 def _page_at(state: State, node: Page, end: int) -> Page:

@@ -73,7 +73,7 @@ def _allocate(
     if mem_quota is not None and need + delta > mem_quota:
         return None
     if memory.available(FULL) < need:
-        evict(state, need - memory.available(FULL), 0)
+        evict(state, {FULL: need - memory.available(FULL)})
         if memory.available(FULL) < need:
             return None
     full = memory.attempt(FULL, need)
@@ -81,7 +81,7 @@ def _allocate(
         return None
     swa = memory.attempt(SWA, need_swa)
     if swa is None:
-        evict(state, 0, need_swa)
+        evict(state, {SWA: need_swa})
         swa = memory.attempt(SWA, need_swa)
     if swa is None:
         memory.free(FULL, full)
@@ -100,7 +100,7 @@ def _commit(state: State, evicted: list[Page], full: Slots, aux: list[Page], swa
         length = tree.length(node)
         tree.hold(node, SWA, swa[:length])
         state.memory.map(tree.held(node, FULL) or (), swa[:length])
-        node.node.swa_recency = tree.front()
+        node.node.recency[SWA] = tree.front()
         swa = swa[length:]
 
 

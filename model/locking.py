@@ -29,7 +29,7 @@ def unlock(state: State, receipt: Receipt) -> None:
     if receipt.tier == HOST:
         for node in covered:
             if swa_host_only(node) and not state.lock_count(node, "swa", HOST):
-                node.node.swa_host_recency = state.tree.front()
+                node.node.recency["host_swa"] = state.tree.front()
 
 
 def window_start(state: State, node: Page) -> int | None:

@@ -41,7 +41,6 @@ class Observation:
         nodes = tuple(self.node(n) for n in order)
         accessed = sorted(order, key=lambda n: n.node.accessed, reverse=True)
         ranks = {c: i for i, c in enumerate(sorted({n.node.created for n in order}))}
-        has_swa = state.config.has_swa
         return Snapshot(
             config=state.config,
             nodes=nodes,
@@ -49,8 +48,8 @@ class Observation:
             host_leaves=tuple(i for i, n in enumerate(order) if state.is_host_leaf(n)),
             access_order=tuple(map(self.of, accessed)),
             creation_rank=tuple(ranks[n.node.created] for n in order),
-            lru={SWA: tuple(map(self.of, state.swa_list()))} if has_swa else {},
-            host_lru={SWA: tuple(map(self.of, state.swa_host_list()))} if has_swa else {},
+            lru={c: tuple(map(self.of, state.device_list(c))) for c in state.config.auxiliary},
+            host_lru={c: tuple(map(self.of, state.host_list(c))) for c in state.config.auxiliary},
             evictable=self.sizes(nodes, locked=False),
             protected=self.sizes(nodes, locked=True),
             pools={pool: self.pool(pool) for pool in state.config.pools},

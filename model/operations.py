@@ -104,6 +104,11 @@ class HostUnlock:
 class Evict:
     """Free device memory (6.4). E_ARG: a negative number, or ``swa > 0`` without SWA.
 
+    Under write-back (with a host tier) a leaf that is not backed up is copied to the host first:
+    the copy is queued, run and acknowledged before the leaf is demoted, so no backup is ever
+    pending between operations. A leaf that the host refuses stays and is not tried again in this
+    call. The same holds wherever an operation evicts to make room.
+
     Outcome: ``freed_full``, ``freed_swa`` (device tokens).
     """
 

@@ -23,7 +23,7 @@ def refresh_window(state: State, node: Page) -> None:
     reach = covering([tree.length(n) for n in nodes], config.sliding_window + config.page_size)
     for n in reversed(nodes[:reach]):
         if SWA in n.held:
-            n.node.swa_recency = tree.front()
+            n.node.recency[SWA] = tree.front()
 
 
 def refresh_match_times(state: State, node: Page) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 from radixproof.model import operations as op
 from radixproof.model import requests
-from radixproof.model.config import CacheConfig
+from radixproof.model.config import FULL, SWA, CacheConfig
 from radixproof.model.errors import ErrorKind, IllegalUse
-from radixproof.model.eviction import evict, evict_host
+from radixproof.model.eviction import evict
+from radixproof.model.host_eviction import evict_host
 from radixproof.model.insertion import Insertion, insert
 from radixproof.model.keys import ceil_page, floor_page
 from radixproof.model.load_back import load_back, require_loadable
@@ -135,8 +136,8 @@ class ReferenceModel:
     def _evict(self, o: op.Evict) -> Outcome:
         _require(o.full >= 0 and o.swa >= 0, "a negative number of tokens")
         _require(self.config.has_swa or o.swa == 0, "there is no SWA")
-        freed = evict(self.state, o.full, o.swa)
-        return ok(freed_full=freed.full, freed_swa=freed.swa)
+        freed = evict(self.state, {FULL: o.full, SWA: o.swa})
+        return ok(freed_full=freed[FULL], freed_swa=freed[SWA])
 
     def _evict_host(self, o: op.EvictHost) -> Outcome:
         _require(o.count >= 0, "a negative number of tokens")

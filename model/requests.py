@@ -56,7 +56,7 @@ def make_room(state: State, request: Request, tokens: int) -> bool:
     short_full = max(0, need - memory.available(FULL))
     short_swa = max(0, need - memory.available(SWA)) if state.config.has_swa else 0
     if short_full or short_swa:
-        evict(state, short_full, short_swa)
+        evict(state, {FULL: short_full, SWA: short_swa})
     slots = memory.attempt_composite(need)
     if slots is None:
         return False

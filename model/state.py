@@ -137,16 +137,19 @@ class State:
 
     # Recency lists hold exactly the nodes with data to evict (I-18, I-19)
 
-    def swa_list(self) -> list[Page]:
-        """Nodes with SWA on device, most recent first."""
-        nodes = [n for n in self.tree.nodes() if SWA in n.held]
-        return sorted(nodes, key=lambda n: -n.node.swa_recency)
+    def device_list(self, component: str) -> list[Page]:
+        """Nodes with data of an auxiliary component on device, most recent first."""
+        nodes = [n for n in self.tree.nodes() if component in n.held]
+        return sorted(nodes, key=lambda n: -n.node.recency[component])
 
-    def swa_host_list(self) -> list[Page]:
-        """Nodes whose SWA is on host only and not host-locked, most recent first."""
+    def host_list(self, component: str) -> list[Page]:
+        """Nodes whose data of it is on host only and not host-locked, most recent first."""
+        pool = f"host_{component}"
         nodes = [
             n
             for n in self.tree.nodes()
-            if SWA not in n.held and "host_swa" in n.held and not self.lock_count(n, SWA, HOST)
+            if component not in n.held
+            and pool in n.held
+            and not self.lock_count(n, component, HOST)
         ]
-        return sorted(nodes, key=lambda n: -n.node.swa_host_recency)
+        return sorted(nodes, key=lambda n: -n.node.recency[pool])

@@ -55,6 +55,13 @@ def acknowledge(state: State, queue: list[Submission], limit: int | None) -> int
     return acknowledged
 
 
+def drain_writes(state: State) -> None:
+    """The blocking wait of write-back (6.7): every queued write runs and is acknowledged."""
+    for submission in unfinished(state.writes):
+        execute_write(state, submission)
+    acknowledge(state, state.writes, None)
+
+
 def finish(state: State, transfer: Transfer) -> None:
     """The data is there: nobody waits for it any more, and its locks end."""
     for node in state.tree.upwards(transfer.target):

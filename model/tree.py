@@ -28,9 +28,11 @@ class Record:
     priority: int = 0
     pending: int | None = None
     """Id of the write ack that covers the node."""
-    swa_recency: int = 0
-    """Position in the SWA device list: larger is more recent; meaningful with SWA on device."""
-    swa_host_recency: int = 0
+    recency: dict[str, int] = field(default_factory=dict)
+    """Pool of an auxiliary component -> position in its list: larger is more recent.
+
+    Meaningful while the node is in that list (I-18, I-19).
+    """
 
 
 @dataclass(slots=True, eq=False)
@@ -188,10 +190,10 @@ class Tree:
     def _part_recency(self, page: Page, upper: Record, lower: Record) -> None:
         """Device list: upper to the front, then lower. Host list: lower keeps its position."""
         if "swa" in page.held:
-            upper.swa_recency = self.front()
-            lower.swa_recency = self.front()
+            upper.recency["swa"] = self.front()
+            lower.recency["swa"] = self.front()
         elif "host_swa" in page.held:
-            upper.swa_host_recency = self.front()
+            upper.recency["host_swa"] = self.front()
 
     def add_leaf(
         self, parent: Page, namespace: str, tokens: tuple[int, ...], priority: int

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from radixproof.model.config import (
     FULL,
     SWA,
+    WRITE_BACK,
     WRITE_THROUGH,
     WRITE_THROUGH_SELECTIVE,
     CacheConfig,
@@ -42,7 +43,7 @@ def draw_config(choose: Chooser, limits: Limits = ANY) -> CacheConfig:
     size = limits.page_size or choose.pick((1, 1, 2, 4))
     components = limits.components or choose.pick(((FULL, SWA), (FULL, SWA), (FULL, SWA), (FULL,)))
     policy = limits.write_policy or choose.pick(
-        (WRITE_THROUGH, WRITE_THROUGH, WRITE_THROUGH_SELECTIVE)
+        (WRITE_THROUGH, WRITE_THROUGH, WRITE_THROUGH_SELECTIVE, WRITE_BACK)
     )
     host = choose.chance(85) if limits.host is None else limits.host
     pages = _device_pages(choose)

@@ -1,21 +1,22 @@
-"""Write-through: copying nodes to the host tier (domain.md 6.2.8, 6.6, 6.7)."""
+"""Copying nodes to the host tier (domain.md 6.2.8, 6.6, 6.7)."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from radixproof.impl.torch_cache.eviction import Eviction
+from radixproof.impl.torch_cache.host_eviction import HostEviction
 from radixproof.impl.torch_cache.node import Copy, Node, Transfer
 from radixproof.impl.torch_cache.transfer import Submission
 from radixproof.model.config import FULL, SWA
+from radixproof.model.operations import WRITE
 
 
-class Backup(Eviction):
+class Backup(HostEviction):
     """Root first, so that every host copy can be loaded back (upstream PR 25065)."""
 
     def _count_hit(self, node: Node, chunked: bool) -> None:
         """An insert went over a node; at the threshold it is backed up."""
-        if node.full.device is None or chunked:
+        if node.full.device is None or chunked or not self.config.counts_hits:
             return
         node.hit += 1
         if (
@@ -51,7 +52,9 @@ class Backup(Eviction):
         return True
 
     def _lock_write(self, write: Transfer) -> None:
-        """The source slots stay until the copy is acknowledged."""
+        """The source slots stay until the copy is acknowledged; write-back waits for it."""
+        if self.config.writes_back:
+            return
         receipt, _ = self._acquire(write.node, "write")
         write.receipts.append(receipt)
 
@@ -80,6 +83,13 @@ class Backup(Eviction):
         self.memory.free("host_full", slots)
 
     # Acknowledgement
+
+    def _drain_writes(self) -> None:
+        """The blocking wait of write-back: every queued write runs and is acknowledged (6.7)."""
+        for submission in self.queues.writes:
+            if not submission.executed:
+                self.engine.run(self.memory, WRITE, submission)
+        self._acknowledge(WRITE, None)
 
     def _acknowledge(self, stream: str, limit: int | None) -> int:
         """Pop finished submissions from the head, at most ``limit``; how many ids they had."""

@@ -3,14 +3,14 @@
 An illegal call raises ``ArgumentError``, ``ProtocolError`` or ``BusyError`` before anything
 changes; an operation without memory returns ``None``. The rules themselves are the underscored
 methods of the base classes, one file each: ``Core`` (state, split), ``Recency``, ``Locks``,
-``Eviction``, ``Backup``, ``Insertion``, ``Matching``, ``LoadBack``, ``Requests``. Each is small and
-may be overridden; stateful_tests/variants/ does so to build known-wrong caches.
+``HostEviction``, ``Backup``, ``Eviction``, ``Insertion``, ``Matching``, ``LoadBack``, ``Requests``.
+Each is small and may be overridden; stateful_tests/variants/ does so to build known-wrong caches.
 """
 
 from __future__ import annotations
 
 from radixproof.impl.torch_cache.errors import ArgumentError, BusyError, ProtocolError
-from radixproof.impl.torch_cache.eviction import Freed
+from radixproof.impl.torch_cache.host_eviction import Freed
 from radixproof.impl.torch_cache.insertion import Incoming
 from radixproof.impl.torch_cache.load_back import MAX_UNFINISHED_LOADS, LoadPlan
 from radixproof.impl.torch_cache.locks import DEVICE, HOST
@@ -18,6 +18,7 @@ from radixproof.impl.torch_cache.matching import MatchResult
 from radixproof.impl.torch_cache.node import Node, Receipt
 from radixproof.impl.torch_cache.requests import Request, Requests
 from radixproof.model import operations as op
+from radixproof.model.config import FULL, SWA
 from radixproof.model.payload import prefix_tags
 
 
@@ -94,7 +95,7 @@ class TorchCache(Requests):
     def evict(self, o: op.Evict) -> Freed:
         _argument(o.full >= 0 and o.swa >= 0, "a negative number of tokens")
         _argument(self.has_swa or o.swa == 0, "there is no SWA")
-        return self._evict(o.full, o.swa)
+        return self._evict({FULL: o.full, SWA: o.swa})
 
     def evict_host(self, o: op.EvictHost) -> int:
         _argument(o.count >= 0, "a negative number of tokens")

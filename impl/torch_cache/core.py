@@ -18,7 +18,7 @@ from radixproof.impl.torch_cache.transfer import (
     StreamEngine,
     TransferEngine,
 )
-from radixproof.model.config import SWA, CacheConfig
+from radixproof.model.config import FULL, SWA, CacheConfig
 
 
 class Core:
@@ -41,8 +41,8 @@ class Core:
         self.root = self._new_node("", (), None)
         self.device_leaves: dict[Node, None] = {}
         self.host_leaves: dict[Node, None] = {}
-        self.swa_list = LruList()
-        self.swa_host_list = LruList()
+        self.device_lists = {c: LruList() for c in self.config.auxiliary}
+        self.host_lists = {c: LruList() for c in self.config.auxiliary}
         self.evictable = dict.fromkeys(self.config.components, 0)
         self.protected = dict.fromkeys(self.config.components, 0)
         self.queues = Queues.empty()
@@ -59,14 +59,14 @@ class Core:
     # Values
 
     def _set_device(self, node: Node, component: str, slots: Tensor) -> None:
-        """Data appears on the device; SWA comes first in its list and leaves the host list."""
+        """Data appears on the device; it comes first in its list and leaves the host list."""
         value = node.value(component)
         value.device = slots
         sizes = self.protected if value.lock else self.evictable
         sizes[component] += len(slots)
-        if component == SWA:
-            self.swa_list.push_front(node.link)
-            self.swa_host_list.remove(node.host_link)
+        if component != FULL:
+            self.device_lists[component].push_front(value.link)
+            self.host_lists[component].remove(value.host_link)
 
     def _take_device(self, node: Node, component: str) -> Tensor:
         """Data leaves the device; what is on host only becomes reclaimable there."""
@@ -76,9 +76,9 @@ class Core:
         value.device = None
         sizes = self.protected if value.lock else self.evictable
         sizes[component] -= len(slots)
-        if component == SWA:
-            self.swa_list.remove(node.link)
-            self._list_host_only(node)
+        if component != FULL:
+            self.device_lists[component].remove(value.link)
+            self._list_host_only(node, component)
         return slots
 
     def _take_host(self, node: Node, component: str) -> Tensor:
@@ -86,15 +86,15 @@ class Core:
         slots = value.host
         assert slots is not None, "no host value to take"
         value.host = None
-        if component == SWA:
-            self.swa_host_list.remove(node.host_link)
+        if component != FULL:
+            self.host_lists[component].remove(value.host_link)
         return slots
 
-    def _list_host_only(self, node: Node) -> None:
-        """Into the host list, if host eviction may reclaim the node's SWA (I-19)."""
-        swa = node.swa
-        if swa.device is None and swa.host is not None and swa.host_lock == 0:
-            self.swa_host_list.push_front(node.host_link)
+    def _list_host_only(self, node: Node, component: str) -> None:
+        """Into the host list, if host eviction may reclaim the node's data (I-19)."""
+        value = node.value(component)
+        if value.device is None and value.host is not None and value.host_lock == 0:
+            self.host_lists[component].push_front(value.host_link)
 
     # Leaf sets
 
@@ -188,11 +188,13 @@ class Core:
 
     def _split_recency(self, lower: Node, upper: Node) -> None:
         """Device list: upper then lower to the front. Host list: the lower part stays put."""
+        if not self.has_swa:
+            return
         if lower.swa.device is not None:
-            self.swa_list.push_front(upper.link)
-            self.swa_list.push_front(lower.link)
+            self.device_lists[SWA].push_front(upper.swa.link)
+            self.device_lists[SWA].push_front(lower.swa.link)
         else:
-            self._list_host_only(upper)
+            self._list_host_only(upper, SWA)
 
     def _split_transfers(self, lower: Node, upper: Node) -> None:
         """Copies of the node are copies of both parts (M-2)."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from radixproof.impl.torch_cache.backup import Backup
+from radixproof.impl.torch_cache.eviction import Eviction
 from radixproof.impl.torch_cache.node import Node
 from radixproof.model.config import FULL, SWA
 
@@ -27,7 +27,7 @@ class Incoming:
     priority: int = 0
 
 
-class Insertion(Backup):
+class Insertion(Eviction):
     """Duplicates are freed, tombstones recover, the rest becomes a leaf."""
 
     def _insert(self, new: Incoming) -> int:

@@ -82,7 +82,7 @@ class LoadBack(Matching):
             return None
         short = need - self.memory.available(FULL)
         if short > 0:
-            self._evict(short, 0)
+            self._evict({FULL: short})
             if self.memory.available(FULL) < need:
                 return None
         full = self.memory.allocate(FULL, need)
@@ -90,7 +90,7 @@ class LoadBack(Matching):
             return None
         swa = self.memory.allocate(SWA, need_swa)
         if swa is None:
-            self._evict(0, need_swa)
+            self._evict({SWA: need_swa})
             swa = self.memory.allocate(SWA, need_swa)
         if swa is None:
             self.memory.free(FULL, full)

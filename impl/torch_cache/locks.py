@@ -36,7 +36,7 @@ class Locks(Recency):
             n.full.host_lock += 1
         for n in window:
             n.swa.host_lock += 1
-            self.swa_host_list.remove(n.host_link)
+            self.host_lists[SWA].remove(n.swa.host_link)
         self._refresh_leaf_sets(node, *window)
         return self._receipt(HOST, owner, name, node, own, window)
 
@@ -75,7 +75,7 @@ class Locks(Recency):
                 n.full.host_lock -= 1
             for n in swa:
                 n.swa.host_lock -= 1
-                self._list_host_only(n)
+                self._list_host_only(n, SWA)
         self._refresh_released(full + swa)
 
     def _refresh_released(self, nodes: list[Node]) -> None:

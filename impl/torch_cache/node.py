@@ -30,8 +30,10 @@ class Receipt:
 
 @dataclass(slots=True, eq=False)
 class Value:
-    """One component's data on one node: slots per token, and who holds them."""
+    """One component's data on one node: slots per token, who holds them, places in the lists."""
 
+    link: Link
+    host_link: Link
     device: Tensor | None = None
     host: Tensor | None = None
     lock: int = 0
@@ -47,10 +49,8 @@ class Node:
         "created",
         "full",
         "hit",
-        "host_link",
         "id",
         "key",
-        "link",
         "namespace",
         "parent",
         "pending",
@@ -69,15 +69,13 @@ class Node:
         self.parent = parent
         self.start = parent.end if parent is not None else 0
         self.children: dict[Label, Node] = {}
-        self.full = Value()
-        self.swa = Value()
+        self.full = Value(Link(self), Link(self))
+        self.swa = Value(Link(self), Link(self))
         self.hit = 0
         self.priority = 0
         self.accessed = (now, 0)
         self.created = now
         self.pending: int | None = None
-        self.link = Link(self)
-        self.host_link = Link(self)
         self.tops: list[Receipt] = []
         """Receipts one of whose segments ends here, at its top."""
 

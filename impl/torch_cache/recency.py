@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from radixproof.impl.torch_cache.core import Core
 from radixproof.impl.torch_cache.node import Node
+from radixproof.model.config import SWA
 
 
 class Recency(Core):
@@ -27,7 +28,7 @@ class Recency(Core):
         """One window and a page from ``node`` upwards becomes most recent, ``node`` first."""
         for n in reversed(self._window(node, self.config.sliding_window + self.page)):
             if n.swa.device is not None:
-                self.swa_list.push_front(n.link)
+                self.device_lists[SWA].push_front(n.swa.link)
 
     def _refresh_match_times(self, node: Node) -> None:
         """The matched path is accessed now, parents slightly earlier than their children."""

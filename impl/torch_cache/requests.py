@@ -84,7 +84,7 @@ class Requests(LoadBack):
         short_full = max(0, need - self.memory.available(FULL))
         short_swa = max(0, need - self.memory.available(SWA)) if self.has_swa else 0
         if short_full or short_swa:
-            self._evict(short_full, short_swa)
+            self._evict({FULL: short_full, SWA: short_swa})
         slots = self.memory.allocate_composite(need)
         if slots is None:
             return False

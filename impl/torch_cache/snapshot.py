@@ -10,7 +10,6 @@ from radixproof.impl.torch_cache.node import Node as RadixNode
 from radixproof.impl.torch_cache.node import Receipt as LiveReceipt
 from radixproof.impl.torch_cache.node import Transfer as LiveTransfer
 from radixproof.impl.torch_cache.requests import Request as LiveRequest
-from radixproof.model.config import SWA
 from radixproof.model.operations import LOAD, WRITE
 from radixproof.model.snapshot import (
     DETACHED,
@@ -74,7 +73,6 @@ class Observer:
 
     def snapshot(self) -> Snapshot:
         cache, order = self.cache, self.order
-        has_swa = cache.has_swa
         accessed = sorted(order, key=lambda n: n.accessed, reverse=True)
         ranks = {c: i for i, c in enumerate(sorted({n.created for n in order}))}
         return Snapshot(
@@ -84,8 +82,8 @@ class Observer:
             host_leaves=tuple(sorted(map(self.of, cache.host_leaves))),
             access_order=tuple(map(self.of, accessed)),
             creation_rank=tuple(ranks[n.created] for n in order),
-            lru={SWA: tuple(map(self.of, cache.swa_list))} if has_swa else {},
-            host_lru={SWA: tuple(map(self.of, cache.swa_host_list))} if has_swa else {},
+            lru={c: tuple(map(self.of, order)) for c, order in cache.device_lists.items()},
+            host_lru={c: tuple(map(self.of, order)) for c, order in cache.host_lists.items()},
             evictable=dict(cache.evictable),
             protected=dict(cache.protected),
             pools={name: self.pool(name) for name in cache.config.pools},

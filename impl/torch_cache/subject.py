@@ -11,7 +11,7 @@ from radixproof.impl.torch_cache.cache import TorchCache
 from radixproof.impl.torch_cache.errors import ArgumentError, BusyError, ProtocolError
 from radixproof.impl.torch_cache.snapshot import Observer
 from radixproof.model import operations as op
-from radixproof.model.config import CacheConfig
+from radixproof.model.config import FULL, SWA, CacheConfig
 from radixproof.model.errors import ConfigError, ErrorKind
 from radixproof.model.outcome import Outcome, error, ok, refused
 from radixproof.model.snapshot import Snapshot
@@ -76,7 +76,7 @@ class TorchSubject:
 
     def _evict(self, o: op.Evict) -> Outcome:
         freed = self.cache.evict(o)
-        return ok(freed_full=freed.full, freed_swa=freed.swa)
+        return ok(freed_full=freed[FULL], freed_swa=freed[SWA])
 
     def _evict_host(self, o: op.EvictHost) -> Outcome:
         return ok(freed=self.cache.evict_host(o))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from radixproof.invariants.catalogue import Step, step_invariant
-from radixproof.invariants.steps.compare import is_ok, receipts_stay, unchanged
+from radixproof.invariants.steps.compare import host_is_ample, is_ok, receipts_stay, unchanged
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
@@ -14,7 +14,8 @@ from radixproof.model import operations as op
 @step_invariant(
     "I-43",
     op.Evict,
-    formula="freed[c] >= min(asked[c], device tokens of c that eviction can reach)",
+    formula="freed[c] >= min(asked[c], device tokens of c that eviction can reach); under"
+    " write-back with a short host: freed FULL < asked => no D-leaf that is left is backed up",
     without_it="Admission relies on evictable memory being obtainable.",
     taught_by="M-15, M-36 (U-5)",
 )
@@ -23,6 +24,9 @@ def eviction_makes_progress(step: Step) -> Iterator[Fault]:
     if not is_ok(step):
         return
     assert isinstance(step.operation, op.Evict)
+    if step.before.config.writes_back and not host_is_ample(step.before):
+        yield from _leaves_left_over(step)
+        return
     full, swa = _reachable(step.before)
     for component, asked, can in (
         ("full", step.operation.full, full),
@@ -56,7 +60,7 @@ def eviction_reports_what_it_freed(step: Step) -> Iterator[Fault]:
     "S-evict-2",
     op.Evict,
     formula="asked FULL only => no D-leaf before that is kept was accessed before one that is"
-    " taken",
+    " taken (write-back: unless the host may have refused it)",
     without_it="The hit rate is what eviction order makes of it.",
     taught_by="X-16",
 )
@@ -66,6 +70,8 @@ def eviction_takes_the_least_recent_leaves(step: Step) -> Iterator[Fault]:
     if not is_ok(step) or step.operation.swa:
         return
     leaves = set(step.before.device_leaves)
+    if step.before.config.writes_back and not host_is_ample(step.before):
+        leaves = {b for b in leaves if step.before.nodes[b].backuped}
     kept = False
     for b in reversed(step.before.access_order):
         if b not in leaves:
@@ -80,8 +86,8 @@ def eviction_takes_the_least_recent_leaves(step: Step) -> Iterator[Fault]:
 @step_invariant(
     "S-evict-3",
     op.Evict,
-    formula="receipts, requests, transfers, host data and contents as before; asked 0 => all as"
-    " before",
+    formula="receipts, requests, transfers, host data and contents as before (write-back: on"
+    " device); asked 0 => all as before",
     without_it="Memory pressure must not disturb those who run.",
     taught_by="M-3",
 )
@@ -92,12 +98,25 @@ def eviction_spares_everything_else(step: Step) -> Iterator[Fault]:
     if [r.row for r in step.before.requests] != [r.row for r in step.after.requests]:
         yield Fault("a request's row changed")
     for name, pool in step.before.pools.items():
+        if name.startswith("host_") and step.before.config.writes_back:
+            continue
         if pool.contents != step.after.pools[name].contents:
             yield Fault(f"bytes of {name} changed")
         if name.startswith("host_") and pool.free_pages != step.after.pools[name].free_pages:
             yield Fault(f"the free list of {name} changed")
     if is_ok(step) and not step.operation.full and not step.operation.swa:
         yield from unchanged(step, "nodes", "pools", "full_to_swa")
+
+
+def _leaves_left_over(step: Step) -> Iterator[Fault]:
+    """What could not be backed up stays; what is backed up already needs no room to go."""
+    assert isinstance(step.operation, op.Evict)
+    o = step.operation
+    if o.swa or step.outcome.values.get("freed_full", 0) >= o.full:
+        return
+    for i in step.after.device_leaves:
+        if i >= 0 and step.after.nodes[i].backuped:
+            yield Fault(f"{step.after.name(i)} is backed up and was left on device", (i,))
 
 
 def _reachable(view: View) -> tuple[int, int]:

@@ -12,20 +12,25 @@ from itertools import pairwise
 from typing import Any
 
 from radixproof.invariants.catalogue import WITH_HOST, Step, step_invariant
-from radixproof.invariants.steps.compare import is_ok, tier_of, value
+from radixproof.invariants.steps.compare import (
+    EVICTING_DEVICE,
+    INSERTING,
+    LOADING,
+    is_ok,
+    tier_of,
+    value,
+    writes_host,
+)
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
 from radixproof.model.operations import Operation
 from radixproof.model.snapshot import Node, Receipt, Request, Transfer
 
-_INSERTING = (op.Insert, op.Prefill, op.Finish)
-_LOADING = (op.LoadBack, op.Admit)
-_ALLOCATING = (op.Insert, op.Prefill, op.Finish, op.Decode, *_LOADING)
+_ALLOCATING = (*INSERTING, op.Decode, *LOADING)
 _OF_REQUESTS = (op.Admit, op.Prefill, op.Decode, op.SlideWindow, op.Finish, op.Abort)
 _WRITING = (op.Insert, op.Prefill, op.Decode)
 _TOUCHING = (op.Match, op.Insert, op.Admit, op.Prefill, op.Finish)
-_EVICTING_DEVICE = (op.Evict, op.Prefill, op.Decode, *_LOADING)
 
 
 def _except(*classes: type[Operation]) -> tuple[type[Operation], ...]:
@@ -35,7 +40,7 @@ def _except(*classes: type[Operation]) -> tuple[type[Operation], ...]:
 
 @step_invariant(
     "S-frame-1",
-    *_except(*_INSERTING),
+    *_except(*INSERTING),
     formula="not Insert, Prefill, Finish => all n: hit(n), priority(n) as before",
     without_it="Reading or evicting a prefix would decide what is backed up and what is kept.",
     taught_by="M-28",
@@ -51,7 +56,7 @@ def only_inserts_count_hits_and_raise_priorities(step: Step) -> Iterator[Fault]:
 
 @step_invariant(
     "S-frame-2",
-    *_INSERTING,
+    *INSERTING,
     formula="n on the key's path => priority(n) = max(before, given); else as before",
     without_it="A priority that leaks to other prefixes protects them from eviction.",
     taught_by="X-16",
@@ -114,7 +119,7 @@ def receipts_change_only_for_their_owner(step: Step) -> Iterator[Fault]:
         elif ended:
             allowed = isinstance(o, op.Observe) and o.stream == owner
         else:
-            allowed = isinstance(o, _INSERTING if owner == op.WRITE else _LOADING)
+            allowed = isinstance(o, INSERTING if owner == op.WRITE else LOADING)
         if not allowed or not is_ok(step):
             yield Fault(f"a {tier} receipt of {owner} {name} {'ended' if ended else 'began'}")
 
@@ -131,8 +136,8 @@ def receipts_change_only_for_their_owner(step: Step) -> Iterator[Fault]:
 def queues_only_grow_at_their_end(step: Step) -> Iterator[Fault]:
     """Copies wait in their queue, unchanged, until they are observed; new ones join last."""
     for stream, before, after, adding in (
-        (op.WRITE, step.before.writes, step.after.writes, _INSERTING),
-        (op.LOAD, step.before.loads, step.after.loads, _LOADING),
+        (op.WRITE, step.before.writes, step.after.writes, INSERTING),
+        (op.LOAD, step.before.loads, step.after.loads, LOADING),
     ):
         runs = stream == op.LOAD and isinstance(step.operation, op.Prefill) and is_ok(step)
         old = [_transfer(step.before, t, staged=not runs) for t in before]
@@ -146,12 +151,14 @@ def queues_only_grow_at_their_end(step: Step) -> Iterator[Fault]:
 @step_invariant(
     "S-frame-6",
     *_except(*_ALLOCATING, op.FailAllocation),
-    formula="armed failures as before",
+    formula="armed failures as before (write-back: Evict allocates on the host)",
     without_it="An operation that needs no memory would swallow, or announce, a failure.",
     taught_by="M-31",
 )
 def armed_failures_wait_for_an_allocation(step: Step) -> Iterator[Fault]:
     """Operations that allocate nothing consume no announced failure."""
+    if writes_host(step):
+        return
     if dict(step.before.armed_failures) != dict(step.after.armed_failures):
         yield Fault("armed failures changed without an allocation")
 
@@ -159,14 +166,15 @@ def armed_failures_wait_for_an_allocation(step: Step) -> Iterator[Fault]:
 @step_invariant(
     "S-frame-7",
     *_ALLOCATING,
+    op.Evict,
     formula="armed_failures[pool] after <= before; fewer only of pools that it allocates from",
     without_it="A failure must be announced by the environment alone.",
     taught_by="M-31",
 )
 def allocating_only_consumes_armed_failures(step: Step) -> Iterator[Fault]:
     """Operations that allocate consume announced failures of their own pools and arm none."""
-    of_device = not isinstance(step.operation, op.Finish)
-    of_host = isinstance(step.operation, _INSERTING)
+    of_device = not isinstance(step.operation, op.Finish | op.Evict)
+    of_host = writes_host(step)
     before, after = step.before.armed_failures, step.after.armed_failures
     for pool in sorted({*before, *after}):
         was, now = before.get(pool, 0), after.get(pool, 0)
@@ -179,7 +187,7 @@ def allocating_only_consumes_armed_failures(step: Step) -> Iterator[Fault]:
     "S-frame-8",
     *_except(op.Execute),
     formula="contents of device pools change only in Insert, Prefill, Decode that are ok; of host"
-    " pools never",
+    " pools only in evictions under write-back",
     without_it="Slots are private until they are handed out; a stray write is a wrong answer.",
     taught_by="M-3, M-6",
 )
@@ -187,7 +195,8 @@ def only_writers_write(step: Step) -> Iterator[Fault]:
     """Bytes change where a forward pass computes or a copy runs, and nowhere else."""
     computes = isinstance(step.operation, _WRITING) and is_ok(step)
     for name, pool in step.before.pools.items():
-        if computes and not name.startswith("host_"):
+        on_host = name.startswith("host_")
+        if (computes and not on_host) or (on_host and _waits_for_copies(step)):
             continue
         if pool.contents != step.after.pools[name].contents:
             yield Fault(f"bytes of {name} changed")
@@ -235,13 +244,14 @@ def creation_order_never_changes(step: Step) -> Iterator[Fault]:
     *_except(),
     formula="n.c.host after and not before => its slots are those of a write queued in this step;"
     " n.c.device after and not before, in a load-back => those of a load queued in this step; in"
-    " other operations that do not insert => none",
+    " other operations that do not insert => none (write-back: S-write-back-1)",
     without_it="Data that nobody computed or copied is whatever lay in the slot.",
     taught_by="M-1e, M-3",
 )
 def data_appears_only_where_it_is_copied_or_computed(step: Step) -> Iterator[Fault]:
     """New host data is being written by a new backup; new device data is loaded or inserted."""
-    inserts = isinstance(step.operation, _INSERTING)
+    tiers = [] if _waits_for_copies(step) else ["host"]
+    tiers += [] if isinstance(step.operation, INSERTING) else ["device"]
     arriving = {
         "host": _moved(step.before.writes, step.after.writes, "host"),
         "device": _moved(step.before.loads, step.after.loads, "device"),
@@ -249,7 +259,7 @@ def data_appears_only_where_it_is_copied_or_computed(step: Step) -> Iterator[Fau
     for i, n in enumerate(step.after.nodes):
         b = step.origin.get(i)
         old = step.before.nodes[b] if b is not None else None
-        for tier in ("host",) if inserts else ("host", "device"):
+        for tier in tiers:
             for c in step.after.config.components:
                 slots = _appeared(n, old, c, tier)
                 if not arriving[tier].get(c, set()) >= set(slots):
@@ -259,7 +269,7 @@ def data_appears_only_where_it_is_copied_or_computed(step: Step) -> Iterator[Fau
 
 @step_invariant(
     "I-39",
-    *_except(*_EVICTING_DEVICE),
+    *_except(*EVICTING_DEVICE),
     formula="n.c.device before, no device eviction => n in N, n.c.device after (any slots)",
     without_it="Device data is given up for memory, never in passing.",
     taught_by="M-42, M-15",
@@ -272,6 +282,10 @@ def only_device_eviction_loses_device_data(step: Step) -> Iterator[Fault]:
             parts = step.fragments[b]
             if held is not None and value(step.after, parts, c, "device") is None:
                 yield Fault(f"{step.before.name(b)} lost its {c} data on device", parts)
+
+
+def _waits_for_copies(step: Step) -> bool:
+    return step.before.config.writes_back and writes_host(step)
 
 
 class _Key:

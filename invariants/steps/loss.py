@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from radixproof.invariants.catalogue import WITH_HOST, WRITE_THROUGH, Step, step_invariant
-from radixproof.invariants.steps.compare import kept
+from radixproof.invariants.steps.compare import host_is_ample, kept, may_lose_host_data
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
 
-_NEVER_EVICTING_HOST = tuple(
-    cls
-    for cls in op.OPERATIONS.values()
-    if cls not in (op.Insert, op.Prefill, op.Finish, op.EvictHost, op.Reset)
-)
+_NEVER_ASKED = tuple(c for c in op.OPERATIONS.values() if c not in (op.EvictHost, op.Reset))
 
 
 @step_invariant(
     "I-38",
-    *_NEVER_EVICTING_HOST,
+    *_NEVER_ASKED,
     formula="n.c.host before, no host eviction => n in N after with the same n.c.host",
     without_it="Hierarchical caching exists so that device pressure costs no prefix.",
     taught_by="SGLang 25065 (M-1)",
@@ -27,6 +23,8 @@ _NEVER_EVICTING_HOST = tuple(
 )
 def only_host_eviction_loses_host_data(step: Step) -> Iterator[Fault]:
     """What is on host stays there until a host eviction or a reset takes it."""
+    if may_lose_host_data(step):
+        return
     for b in range(len(step.before.nodes)):
         for component in step.before.config.components:
             if not kept(step, b, component, "host"):
@@ -40,14 +38,15 @@ def only_host_eviction_loses_host_data(step: Step) -> Iterator[Fault]:
     op.Admit,
     op.Decode,
     formula="n backed up, on device before and not after => n in N, evicted, backed up, and an"
-    " H-leaf if"
-    " childless and unlocked",
+    " H-leaf if childless and unlocked (write-back: unless the host is short)",
     without_it="A deleted leaf is a lost prefix though a copy of it was paid for.",
     taught_by="SGLang 25065 (M-1)",
     holds_under=WITH_HOST,
 )
 def evicting_a_backed_up_leaf_demotes_it(step: Step) -> Iterator[Fault]:
     """Device eviction of a backed-up node leaves it in the tree, host-only."""
+    if step.before.config.writes_back and not host_is_ample(step.before):
+        return
     for b, old in enumerate(step.before.nodes):
         if old.evicted or not old.backuped:
             continue
@@ -79,7 +78,7 @@ def hits_at_the_threshold_are_backed_up(step: Step) -> Iterator[Fault]:
     """A node whose hit count reached the threshold is backed up when the insert returns."""
     before, after = step.before, step.after
     threshold = before.config.write_through_threshold
-    if not before.config.has_host or _a_host_failure_struck(step):
+    if not before.config.writes_through or _a_host_failure_struck(step):
         return
     for i, n in enumerate(after.nodes):
         if n.backuped or n.evicted or n.hit < threshold:

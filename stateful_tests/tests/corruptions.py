@@ -210,6 +210,13 @@ def double_transfer(s: Snapshot, choose: RandomChooser) -> Snapshot:
     return _transfers(s, choose, lambda t: (t, t))
 
 
+def invent_transfer(s: Snapshot, choose: RandomChooser) -> Snapshot:
+    if not s.nodes:
+        return s
+    extra = Transfer("write", 77, 0, (0,), "submitted", len(s.writes), ())
+    return replace(s, writes=(*s.writes, extra))
+
+
 def change_stage(s: Snapshot, choose: RandomChooser) -> Snapshot:
     stage = choose.pick(("executed", "submitted", "queued"))
     return _transfers(s, choose, lambda t: (replace(t, stage=stage),))
@@ -299,6 +306,7 @@ CORRUPTIONS: dict[str, Corruption] = {
         change_map,
         lose_transfer,
         double_transfer,
+        invent_transfer,
         change_stage,
         change_covered,
         change_batch,

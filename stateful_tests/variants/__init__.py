@@ -11,6 +11,7 @@ from radixproof.stateful_tests.variants import (
     locking,
     matching,
     splitting,
+    write_back,
 )
 from radixproof.stateful_tests.variants.variant import VARIANTS, Variant
 
@@ -24,4 +25,5 @@ __all__ = [
     "locking",
     "matching",
     "splitting",
+    "write_back",
 ]
