@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from radixproof.model.config import FULL, SWA
+from radixproof.model.config import FULL
 from radixproof.model.host_eviction import evict_host
 from radixproof.model.locking import lock
 from radixproof.model.state import Receipt, State, Submission, Transfer
@@ -67,21 +67,26 @@ def write_back(state: State, leaf: Page) -> bool:
 
 
 def allocate_host(state: State, node: Page) -> dict[str, Slots] | None:
-    """Host slots for all that the node has on device, evicting once where short; or nothing."""
+    """Host slots for all that the node has on device, evicting once where short; or nothing.
+
+    FULL is evicted for before it is attempted, the others after a failed attempt.
+    """
     memory, length = state.memory, state.tree.length(node)
     missing = length - memory.available("host_full")
     if missing > 0 and evict_host(state, missing, FULL) < missing:
         return None
-    full = memory.attempt("host_full", length)
-    if full is None:
-        return None
-    if SWA not in node.held:
-        return {FULL: full}
-    swa = memory.attempt("host_swa", length)
-    if swa is None:
-        evict_host(state, length, SWA)
-        swa = memory.attempt("host_swa", length)
-    if swa is None:
-        memory.free("host_full", full)
-        return None
-    return {FULL: full, SWA: swa}
+    taken: dict[str, Slots] = {}
+    for component in state.config.components:
+        count = len(state.tree.held(node, component) or ())
+        if not count:
+            continue
+        slots = memory.attempt(f"host_{component}", count)
+        if slots is None and component != FULL:
+            evict_host(state, count, component)
+            slots = memory.attempt(f"host_{component}", count)
+        if slots is None:
+            for component, slots in taken.items():
+                memory.free(f"host_{component}", slots)
+            return None
+        taken[component] = slots
+    return taken

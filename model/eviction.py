@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from radixproof.model.backup import write_back
-from radixproof.model.config import FULL, SWA
+from radixproof.model.config import FULL, MAMBA, SWA
 from radixproof.model.host_eviction import Freed, drain_leaves
 from radixproof.model.state import DEVICE, State
 from radixproof.model.tree import Page
@@ -30,7 +30,7 @@ def evict(state: State, wanted: Mapping[str, int]) -> Freed:
             if state.is_device_leaf(victim):
                 evict_device_leaf(state, victim, freed, stuck)
             else:
-                drop_device(state, victim, component, freed)
+                drop_internal(state, victim, component, freed)
     return freed
 
 
@@ -73,7 +73,7 @@ def delete(state: State, leaf: Page, freed: Freed) -> None:
 
 
 def _drop_leaf(state: State, leaf: Page, freed: Freed) -> None:
-    """FULL goes and the cascade takes SWA, whose free needs FULL's slots to be readable."""
+    """FULL goes and the cascade takes all else; freeing SWA needs FULL's slots to be readable."""
     slots = state.tree.held(leaf, FULL) or ()
     state.memory.free(FULL, slots)
     for component in state.config.auxiliary:
@@ -83,10 +83,21 @@ def _drop_leaf(state: State, leaf: Page, freed: Freed) -> None:
     freed[FULL] += len(slots)
 
 
+def drop_internal(state: State, node: Page, component: str, freed: Freed) -> None:
+    """A tombstone. A state is useful only with the window behind it: it goes with SWA (5.6)."""
+    drop_device(state, node, component, freed)
+    if component == SWA and MAMBA in node.held:
+        assert not state.lock_count(node, MAMBA, DEVICE), "who locks a state locks its window"
+        drop_device(state, node, MAMBA, freed)
+
+
 def drop_device(state: State, node: Page, component: str, freed: Freed) -> None:
-    """A tombstone. SWA goes by FULL slots, so that the map is cleared with it."""
-    assert component == SWA
-    state.memory.free_swa(state.tree.held(node, FULL) or ())
-    freed[component] += len(state.tree.release(node, component))
+    """SWA goes by FULL slots, so that the map is cleared with it."""
+    slots = state.tree.release(node, component)
+    if component == SWA:
+        state.memory.free_swa(state.tree.held(node, FULL) or ())
+    else:
+        state.memory.free(component, slots)
+    freed[component] += len(slots)
     if f"host_{component}" in node.held:
         node.node.recency[f"host_{component}"] = state.tree.front()

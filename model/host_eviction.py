@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from radixproof.model.config import FULL
-from radixproof.model.state import State
+from radixproof.model.config import FULL, MAMBA, SWA
+from radixproof.model.state import HOST, State
 from radixproof.model.tree import Page
 
 Freed = Counter[str]
@@ -29,7 +29,7 @@ def evict_host(state: State, count: int, component: str) -> int:
         if state.is_host_leaf(least_recent):
             evict_host_leaf(state, least_recent, freed)
         else:
-            drop_host(state, least_recent, component, freed)
+            drop_internal(state, least_recent, component, freed)
     return freed[component]
 
 
@@ -65,6 +65,14 @@ def evict_host_leaf(state: State, leaf: Page, freed: Freed) -> Page:
             drop_host(state, leaf, component, freed)
     state.tree.unlink(leaf)
     return parent
+
+
+def drop_internal(state: State, node: Page, component: str, freed: Freed) -> None:
+    """A node that stays loses one component on host; a state goes with its window (5.6)."""
+    drop_host(state, node, component, freed)
+    if component == SWA and "host_mamba" in node.held:
+        assert not state.lock_count(node, MAMBA, HOST), "who locks a state locks its window"
+        drop_host(state, node, MAMBA, freed)
 
 
 def drop_host(state: State, node: Page, component: str, freed: Freed) -> None:

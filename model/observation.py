@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from radixproof.model.config import FULL, SWA
+from radixproof.model.config import FULL, MAMBA, SWA
 from radixproof.model.snapshot import (
     DETACHED,
     ROOT,
@@ -74,6 +74,7 @@ class Observation:
             id=page.node.id,
             full=self.placement(page, FULL),
             swa=self.placement(page, SWA) if self.state.config.has_swa else None,
+            mamba=self.placement(page, MAMBA) if self.state.config.has_mamba else None,
             hit=page.node.hit,
             priority=page.node.priority,
             pending=page.node.pending,
@@ -131,7 +132,8 @@ class Observation:
         )
 
     def receipt(self, r: LiveReceipt) -> Receipt:
-        return Receipt(r.tier, r.owner, r.name, self.of(r.anchor), r.full_start, r.swa_start)
+        anchor = self.of(r.anchor)
+        return Receipt(r.tier, r.owner, r.name, anchor, r.full_start, r.swa_start, r.state)
 
     def request(self, r: LiveRequest) -> Request:
         return Request(
@@ -145,4 +147,7 @@ class Observation:
             last_node=self.of(r.last_node),
             priority=r.priority,
             row=tuple(r.row),
+            state_slot=r.state_slot,
+            state_source=r.state_source,
+            zero_state=r.zero_state,
         )

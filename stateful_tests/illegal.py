@@ -31,7 +31,7 @@ def illegal_calls(s: Situation) -> list[op.Operation]:
         op.HostUnlock(NOBODY),
         op.Evict(-1),
         op.EvictHost(-1),
-        op.EvictHost(1, "mamba"),
+        op.EvictHost(1, "conv"),
         op.LoadBack(()),
         op.LoadBack(NOWHERE),
         op.Execute("side"),
@@ -42,13 +42,15 @@ def illegal_calls(s: Situation) -> list[op.Operation]:
         op.Decode(NOBODY, (1,)),
         op.Finish(NOBODY),
         op.Abort(NOBODY),
-        op.FailAllocation("mamba"),
+        op.FailAllocation("conv"),
     ]
     if size > 1:
         calls.append(op.Insert((1,) * (2 * size), swa_evicted=1))
     if not config.has_swa:
         calls += [op.Evict(0, 1), op.Insert((1,) * size, swa_evicted=size)]
         calls += [op.SlideWindow(r.name) for r in state.requests]
+    if not config.has_mamba:
+        calls += [op.Evict(0, 0, 1), op.FailAllocation("mamba")]
     if not config.has_host:
         calls += [op.EvictHost(1)]
     calls += [op.HostLock(NOBODY, n.tokens, n.namespace) for n in state.nodes if not n.backuped][:1]

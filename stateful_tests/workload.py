@@ -14,7 +14,7 @@ from time import perf_counter
 
 from radixproof.invariants.checker import STATE_INVARIANTS, check_state
 from radixproof.model import operations as op
-from radixproof.model.config import CacheConfig
+from radixproof.model.config import MAMBA, CacheConfig
 from radixproof.model.errors import ErrorKind
 from radixproof.model.keys import ceil_page
 from radixproof.model.outcome import Outcome, Status
@@ -128,7 +128,7 @@ class _Workload:
         self.report.requests += 1
         self.report.prompt_tokens += len(request.prompt)
         need = ceil_page(len(request.prompt) + len(request.output), self.config.page_size)
-        room = [self.config.pool_slots(c) for c in self.config.components]
+        room = [self.config.pool_slots(c) for c in self.config.components if c != MAMBA]
         if need <= min(room):
             return True
         self.report.too_large += 1
@@ -138,6 +138,9 @@ class _Workload:
         """What one request does, a step at a time (domain.md 6.9)."""
         name = str(request.number)
         admitted = self.step(op.Admit(name, request.prompt))
+        if admitted.status is Status.REFUSED:
+            self.report.out_of_memory += 1
+            return
         self.report.device_hit_tokens += admitted.values["device_hit"]
         loaded = admitted.values["loaded"]
         self.report.load_backs += loaded

@@ -11,38 +11,41 @@ from __future__ import annotations
 
 from radixproof.impl.torch_cache.errors import ArgumentError, BusyError, ProtocolError
 from radixproof.impl.torch_cache.host_eviction import Freed
-from radixproof.impl.torch_cache.insertion import Incoming
+from radixproof.impl.torch_cache.insertion import Incoming, Inserted
 from radixproof.impl.torch_cache.load_back import MAX_UNFINISHED_LOADS, LoadPlan
 from radixproof.impl.torch_cache.locks import DEVICE, HOST
 from radixproof.impl.torch_cache.matching import MatchResult
 from radixproof.impl.torch_cache.node import Node, Receipt
 from radixproof.impl.torch_cache.requests import Request, Requests
 from radixproof.model import operations as op
-from radixproof.model.config import FULL, SWA
-from radixproof.model.payload import prefix_tags
+from radixproof.model.config import FULL, MAMBA, SWA
+from radixproof.model.payload import NEVER_WRITTEN, advance_state, prefix_tags
 
 
 class TorchCache(Requests):
-    """A hierarchical prefix cache for FULL and SWA KV on torch tensors."""
+    """A hierarchical prefix cache for FULL and SWA KV and MAMBA states on torch tensors."""
 
     # Keys
 
     def match(self, o: op.Match) -> MatchResult:
         return self._match(o.namespace, o.tokens)
 
-    def insert(self, o: op.Insert) -> int | None:
-        """Allocate, write and hand over a key; the tokens the tree had, ``None``: no memory."""
+    def insert(self, o: op.Insert) -> Inserted | None:
+        """Allocate, write and hand over a key and its state; ``None``: no memory."""
         length = len(o.tokens) // self.page * self.page
         _argument(len(o.tokens) > 0, "an insert needs tokens")
         _argument(0 <= o.swa_evicted <= length, "swa_evicted lies outside the aligned key")
         _argument(self._is_aligned(o.swa_evicted), "swa_evicted is not page-aligned")
         _argument(self.has_swa or o.swa_evicted == 0, "swa_evicted without SWA")
-        slots = self.memory.allocate_composite(-(-len(o.tokens) // self.page) * self.page)
-        if slots is None:
+        taken = self.memory.allocate_with_state(-(-len(o.tokens) // self.page) * self.page)
+        if taken is None:
             return None
+        slots, state = taken
+        if len(state):
+            self.memory.write_state(state, advance_state(NEVER_WRITTEN, o.namespace, o.tokens))
         self.memory.write(slots[: len(o.tokens)], prefix_tags(o.namespace, o.tokens))
         self.memory.free_swa(slots[: o.swa_evicted])
-        prefix_len = self._insert(
+        inserted = self._insert(
             Incoming(
                 o.namespace,
                 o.tokens,
@@ -50,10 +53,13 @@ class TorchCache(Requests):
                 swa_evicted=o.swa_evicted,
                 chunked=o.chunked,
                 priority=o.priority,
+                state=state,
             )
         )
         self.memory.free_composite(slots[length:])
-        return prefix_len
+        if not inserted.state_taken:
+            self._dispose_of_state(state)
+        return inserted
 
     def _is_aligned(self, swa_evicted: int) -> bool:
         return swa_evicted % self.page == 0
@@ -93,9 +99,10 @@ class TorchCache(Requests):
     # Memory pressure
 
     def evict(self, o: op.Evict) -> Freed:
-        _argument(o.full >= 0 and o.swa >= 0, "a negative number of tokens")
+        _argument(min(o.full, o.swa, o.mamba) >= 0, "a negative number of tokens")
         _argument(self.has_swa or o.swa == 0, "there is no SWA")
-        return self._evict({FULL: o.full, SWA: o.swa})
+        _argument(self.has_mamba or o.mamba == 0, "there is no MAMBA")
+        return self._evict({FULL: o.full, SWA: o.swa, MAMBA: o.mamba})
 
     def evict_host(self, o: op.EvictHost) -> int:
         _argument(o.count >= 0, "a negative number of tokens")
@@ -132,7 +139,8 @@ class TorchCache(Requests):
 
     # Requests
 
-    def admit(self, o: op.Admit) -> tuple[Request, MatchResult, bool]:
+    def admit(self, o: op.Admit) -> tuple[Request | None, MatchResult, bool]:
+        """The request (``None``: no state slot), what it matched, whether a load was accepted."""
         _argument(len(o.tokens) > 0, "a request needs tokens")
         _argument(o.mem_quota is None or o.mem_quota >= 0, "a negative quota")
         _protocol(o.request not in self.requests, "the request runs already")

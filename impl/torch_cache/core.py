@@ -18,7 +18,7 @@ from radixproof.impl.torch_cache.transfer import (
     StreamEngine,
     TransferEngine,
 )
-from radixproof.model.config import FULL, SWA, CacheConfig
+from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
 
 
 class Core:
@@ -28,6 +28,7 @@ class Core:
         self.config = config
         self.page = config.page_size
         self.has_swa = config.has_swa
+        self.has_mamba = config.has_mamba
         self.has_host = config.has_host
         self.memory = Memory(config, device)
         self.engine: TransferEngine = (
@@ -103,20 +104,20 @@ class Core:
         return (
             not node.is_root
             and node.full.device is not None
-            and not node.full.lock
-            and not node.swa.lock
+            and not (node.full.lock or node.swa.lock or node.mamba.lock)
             and all(child.full.device is None for child in node.children.values())
         )
 
     def _is_host_leaf(self, node: Node) -> bool:
         """Evicted, backed up, childless, unlocked on both tiers (domain.md 2)."""
-        full, swa = node.full, node.swa
+        full, swa, mamba = node.full, node.swa, node.mamba
         return (
             not node.is_root
             and full.device is None
             and full.host is not None
             and not node.children
-            and not (full.lock or swa.lock or full.host_lock or swa.host_lock)
+            and not (full.lock or swa.lock or mamba.lock)
+            and not (full.host_lock or swa.host_lock or mamba.host_lock)
         )
 
     def _refresh_leaf_sets(self, *nodes: Node) -> None:
@@ -162,8 +163,8 @@ class Core:
         return upper
 
     def _split_values(self, lower: Node, upper: Node, length: int) -> None:
-        """Every value present is cut at the same token."""
-        for component in self.config.components:
+        """KV is cut at the same token; a state stays below, where its prefix ends."""
+        for component in self._kv_components():
             below, above = lower.value(component), upper.value(component)
             if below.device is not None:
                 above.device = below.device[:length].clone()
@@ -172,9 +173,13 @@ class Core:
                 above.host = below.host[:length].clone()
                 below.host = below.host[length:].clone()
 
+    def _kv_components(self) -> list[str]:
+        """Components with data per token, which belong to both parts of a split."""
+        return [c for c in self.config.components if c != MAMBA]
+
     def _split_locks(self, lower: Node, upper: Node) -> None:
         """Whoever held the node holds both parts; segments that ended here end at the upper."""
-        for component in self.config.components:
+        for component in self._kv_components():
             self._split_counts(lower.value(component), upper.value(component))
         for receipt in lower.tops:
             if receipt.full_top is lower:
@@ -187,7 +192,9 @@ class Core:
         upper.lock, upper.host_lock = lower.lock, lower.host_lock
 
     def _split_recency(self, lower: Node, upper: Node) -> None:
-        """Device list: upper then lower to the front. Host list: the lower part stays put."""
+        """Device lists: upper then lower to the front. Host lists: the lower part stays put."""
+        if lower.mamba.device is not None:
+            self.device_lists[MAMBA].push_front(lower.mamba.link)
         if not self.has_swa:
             return
         if lower.swa.device is not None:

@@ -9,11 +9,11 @@ from radixproof.impl.torch_cache.backup import Backup
 from radixproof.impl.torch_cache.errors import InternalError
 from radixproof.impl.torch_cache.host_eviction import Freed
 from radixproof.impl.torch_cache.node import Node
-from radixproof.model.config import FULL, SWA
+from radixproof.model.config import FULL, MAMBA, SWA
 
 
 class Eviction(Backup):
-    """Leaves go least recently used first; SWA also goes from inner nodes, leaving tombstones."""
+    """Leaves go least recently used first; SWA and MAMBA data also goes from inner nodes."""
 
     def _evict(self, wanted: Mapping[str, int]) -> Freed:
         """Free device tokens, as many as asked for of each component or as can be."""
@@ -76,7 +76,7 @@ class Eviction(Backup):
         self._unlink(leaf)
 
     def _drop_device(self, leaf: Node, freed: Freed) -> None:
-        """FULL goes and takes SWA along, whose slots are found through FULL's."""
+        """FULL goes and takes all else along; SWA's slots are found through FULL's."""
         full = leaf.full.device
         if full is None:
             raise InternalError(f"leaf {leaf.id} has no device data")
@@ -94,12 +94,24 @@ class Eviction(Backup):
     def _drop_internal(self, node: Node, component: str, freed: Freed) -> None:
         """A node that must stay loses its data of one component: a tombstone."""
         self._drop_component(node, component, freed)
+        if component == SWA:
+            self._cascade_state(node, freed)
         self._refresh_leaf_sets(node)
+
+    def _cascade_state(self, node: Node, freed: Freed) -> None:
+        """A state is useful only with the window behind it (5.6)."""
+        if node.mamba.device is not None:
+            self._drop_component(node, MAMBA, freed)
 
     def _drop_component(self, node: Node, component: str, freed: Freed) -> None:
         """SWA goes by FULL slots, so that the map is cleared with it."""
         if node.full.device is None:
             raise InternalError(f"node {node.id} has {component} data without FULL data")
-        assert component == SWA
-        self.memory.free_swa(node.full.device)
-        freed[component] += len(self._take_device(node, component))
+        if node.value(component).lock:
+            raise InternalError(f"{component} data of node {node.id} is locked")
+        if component == SWA:
+            self.memory.free_swa(node.full.device)
+        slots = self._take_device(node, component)
+        if component != SWA:
+            self.memory.free(component, slots)
+        freed[component] += len(slots)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from radixproof.impl.torch_cache.locks import Locks
 from radixproof.impl.torch_cache.node import Node
-from radixproof.model.config import FULL
+from radixproof.model.config import FULL, MAMBA, SWA
 
 Freed = Counter[str]
 """Component -> tokens freed so far on one tier; all drivers of one call count here."""
@@ -33,7 +33,7 @@ class HostEviction(Locks):
             if node in self.host_leaves:
                 self._evict_host_leaf(node, freed)
             else:
-                self._drop_host(node, component, freed)
+                self._drop_host_internal(node, component, freed)
         return freed[component]
 
     def _drain(
@@ -60,6 +60,12 @@ class HostEviction(Locks):
                 self._drop_host(leaf, component, freed)
         self._unlink(leaf)
         return leaf.above
+
+    def _drop_host_internal(self, node: Node, component: str, freed: Freed) -> None:
+        """A node that stays loses one component on host; a state goes with its window (5.6)."""
+        self._drop_host(node, component, freed)
+        if component == SWA and node.mamba.host is not None:
+            self._drop_host(node, MAMBA, freed)
 
     def _drop_host(self, node: Node, component: str, freed: Freed) -> None:
         slots = self._take_host(node, component)

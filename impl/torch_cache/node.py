@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from radixproof.impl.torch_cache.lru import Link
-from radixproof.model.config import FULL
+from radixproof.model.config import FULL, SWA
 
 Label = tuple[str, tuple[int, ...]]
 
@@ -18,6 +18,7 @@ class Receipt:
 
     FULL is counted from the anchor up to ``full_top`` (device: to the root's child), SWA from
     the anchor up to ``swa_top``; ``None``: not counted. Tops move up when their node is split.
+    ``state``: MAMBA is counted on the anchor, which a split leaves where it is.
     """
 
     tier: str
@@ -26,11 +27,14 @@ class Receipt:
     anchor: Node
     full_top: Node | None
     swa_top: Node | None
+    state: bool
 
 
 @dataclass(slots=True, eq=False)
 class Value:
-    """One component's data on one node: slots per token, who holds them, places in the lists."""
+    """One component's data on one node: its slots (a token's KV each, or one state), who holds
+    them, and the node's places in the component's recency lists.
+    """
 
     link: Link
     host_link: Link
@@ -51,6 +55,7 @@ class Node:
         "hit",
         "id",
         "key",
+        "mamba",
         "namespace",
         "parent",
         "pending",
@@ -71,6 +76,7 @@ class Node:
         self.children: dict[Label, Node] = {}
         self.full = Value(Link(self), Link(self))
         self.swa = Value(Link(self), Link(self))
+        self.mamba = Value(Link(self), Link(self))
         self.hit = 0
         self.priority = 0
         self.accessed = (now, 0)
@@ -88,7 +94,7 @@ class Node:
         return self.parent is None
 
     def value(self, component: str) -> Value:
-        return self.full if component == FULL else self.swa
+        return self.full if component == FULL else self.swa if component == SWA else self.mamba
 
     def label(self, page_size: int) -> Label:
         return (self.namespace, self.key[:page_size])

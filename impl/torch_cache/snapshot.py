@@ -108,6 +108,7 @@ class Observer:
             id=node.id,
             full=_placement(node.full),
             swa=_placement(node.swa) if self.cache.has_swa else None,
+            mamba=_placement(node.mamba) if self.cache.has_mamba else None,
             hit=node.hit,
             priority=node.priority,
             pending=node.pending,
@@ -144,7 +145,7 @@ class Observer:
         """A device lock's FULL segment reaches the root: it starts at token 0."""
         full = r.full_top.start if r.full_top is not None else None
         swa = r.swa_top.start if r.swa_top is not None else None
-        return Receipt(r.tier, r.owner, r.name, self.of(r.anchor), full, swa)
+        return Receipt(r.tier, r.owner, r.name, self.of(r.anchor), full, swa, r.state)
 
     def request(self, r: LiveRequest) -> Request:
         return Request(
@@ -158,6 +159,9 @@ class Observer:
             last_node=self.of(r.last_node),
             priority=r.priority,
             row=_slots(self.cache.req_to_token.read(r.row, 0, r.allocated)) or (),
+            state_slot=_slot(r.state),
+            state_source=None if r.state_source is None else _slot(r.state_source),
+            zero_state=r.zero_state,
         )
 
 
@@ -165,6 +169,10 @@ def _placement(value: Value) -> Placement:
     if value.device is None and value.host is None and not value.lock and not value.host_lock:
         return _EMPTY
     return Placement(_slots(value.device), _slots(value.host), value.lock, value.host_lock)
+
+
+def _slot(slots: Tensor) -> int | None:
+    return int(slots[0]) if len(slots) else None
 
 
 def _slots(slots: Tensor | None) -> Slots | None:

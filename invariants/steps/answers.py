@@ -88,9 +88,10 @@ def caching_reports_what_the_tree_had(step: Step) -> Iterator[Fault]:
     op.Prefill,
     op.Decode,
     op.SlideWindow,
-    formula="ok => namespace, prompt_len, priority as before; tokens change in Decode only,"
-    " swa_evicted in SlideWindow only, protected and last_node in Prefill only; the row outside"
-    " [protected before, protected after) as before, its length max(before, ceil_page(committed))",
+    formula="ok => namespace, prompt_len, priority, state slot as before; tokens change in Decode"
+    " only, swa_evicted in SlideWindow only, protected and last_node in Prefill only; the row"
+    " outside [protected before, protected after) as before, its length max(before,"
+    " ceil_page(committed))",
     without_it="A row entry that moves unasked is another prompt's KV under this one's token.",
     taught_by="M-4, M-33",
 )
@@ -103,7 +104,7 @@ def a_running_request_changes_only_as_it_proceeds(step: Step) -> Iterator[Fault]
     old, new = _request(step.before, o.request), _request(step.after, o.request)
     if old is None or new is None:
         return
-    fixed = ["namespace", "prompt_len", "priority"]
+    fixed = ["namespace", "prompt_len", "priority", "state_slot"]
     if not isinstance(o, op.Decode):
         fixed.append("tokens")
     if not isinstance(o, op.SlideWindow):
@@ -183,6 +184,8 @@ class _Piece:
     end: int
     full: frozenset[str]
     swa: frozenset[str]
+    mamba: frozenset[str]
+    """Empty for a part: a state is that of the whole node's prefix."""
 
 
 def _hits(view: View, namespace: str, key: tuple[int, ...]) -> dict[str, int]:
@@ -195,7 +198,8 @@ def _hits(view: View, namespace: str, key: tuple[int, ...]) -> dict[str, int]:
         path = [p for p in pieces if p.end <= end]
         window = [p for p in path if p.end > end - config.sliding_window]
         return bool(path[-1].full & allowed) and (
-            not config.has_swa or all(p.swa & allowed for p in window)
+            (not config.has_swa or all(p.swa & allowed for p in window))
+            and (not config.has_mamba or bool(path[-1].mamba & allowed))
         )
 
     device = max((p.end for p in pieces if usable(p.end, frozenset({"device"}))), default=0)
@@ -204,11 +208,14 @@ def _hits(view: View, namespace: str, key: tuple[int, ...]) -> dict[str, int]:
     below = [p for p in path if p.start >= device and "host" in p.full]
     window = [p for p in path if p.end > best - config.sliding_window]
     host_only = [p for p in window if p.swa == {"host"}]
-    return {
+    hits = {
         "device_hit": device,
         "host_hit": sum(p.end - p.start for p in below),
         "swa_host_hit": sum(p.end - p.start for p in host_only),
     }
+    if config.has_mamba:
+        hits["mamba_host_hit"] = int(bool(path) and path[-1].mamba == {"host"})
+    return hits
 
 
 def _pieces(view: View, namespace: str, key: tuple[int, ...]) -> list[_Piece]:
@@ -220,9 +227,9 @@ def _pieces(view: View, namespace: str, key: tuple[int, ...]) -> list[_Piece]:
         while end + size <= min(n.end, len(key)) and n.tokens[: end + size] == key[: end + size]:
             end += size
         if end > n.start:
-            full, swa = (
+            full, swa, mamba = (
                 frozenset(t for t in ("device", "host") if p and getattr(p, t) is not None)
-                for p in (n.full, n.swa)
+                for p in (n.full, n.swa, n.mamba if end == n.end else None)
             )
-            pieces.append(_Piece(n.start, end, full, swa))
+            pieces.append(_Piece(n.start, end, full, swa, mamba))
     return sorted(pieces, key=lambda p: p.end)

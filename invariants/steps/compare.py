@@ -8,6 +8,7 @@ from radixproof.invariants.catalogue import Step
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
+from radixproof.model.config import MAMBA
 from radixproof.model.outcome import Status
 from radixproof.model.snapshot import Placement, Slots
 
@@ -57,7 +58,12 @@ def unchanged(step: Step, *fields: str) -> Iterator[Fault]:
 
 
 def value(view: View, parts: tuple[int, ...], component: str, tier: str) -> Slots | None:
-    """The slots that adjacent nodes hold together; ``None`` unless all of them have a value."""
+    """The slots that adjacent nodes hold together; ``None`` unless all of them have a value.
+
+    A state belongs to the end of a prefix: of the parts of a split node, to the lowest.
+    """
+    if component == MAMBA:
+        parts = parts[-1:]
     slots: list[int] = []
     for i in parts:
         part = tier_of(view.nodes[i].placement(component), tier)

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from radixproof.invariants.catalogue import Step, step_invariant
-from radixproof.invariants.steps.compare import host_is_ample, is_ok, receipts_stay, unchanged
+from radixproof.invariants.steps.compare import (
+    host_is_ample,
+    is_ok,
+    receipts_stay,
+    tier_of,
+    unchanged,
+    value,
+)
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
+from radixproof.model.config import FULL, SWA
 
 
 @step_invariant(
@@ -27,11 +35,8 @@ def eviction_makes_progress(step: Step) -> Iterator[Fault]:
     if step.before.config.writes_back and not host_is_ample(step.before):
         yield from _leaves_left_over(step)
         return
-    full, swa = _reachable(step.before)
-    for component, asked, can in (
-        ("full", step.operation.full, full),
-        ("swa", step.operation.swa, swa),
-    ):
+    for component, can in _reachable(step.before).items():
+        asked = getattr(step.operation, component)
         freed = step.outcome.values.get(f"freed_{component}", 0)
         if freed < min(asked, can):
             yield Fault(f"freed {freed} {component} tokens of {asked} asked, {can} possible")
@@ -67,7 +72,7 @@ def eviction_reports_what_it_freed(step: Step) -> Iterator[Fault]:
 def eviction_takes_the_least_recent_leaves(step: Step) -> Iterator[Fault]:
     """Among the leaves there were, those evicted are the least recently accessed."""
     assert isinstance(step.operation, op.Evict)
-    if not is_ok(step) or step.operation.swa:
+    if not is_ok(step) or step.operation.swa or step.operation.mamba:
         return
     leaves = set(step.before.device_leaves)
     if step.before.config.writes_back and not host_is_ample(step.before):
@@ -81,6 +86,61 @@ def eviction_takes_the_least_recent_leaves(step: Step) -> Iterator[Fault]:
         if gone and kept:
             yield Fault(f"{step.before.name(b)} was evicted before a less recent leaf", parts)
         kept = kept or not gone
+
+
+@step_invariant(
+    "S-evict-4",
+    op.Evict,
+    formula="asked SWA only or MAMBA only => no unlocked node in that list that is kept stood"
+    " behind one that is taken (write-back: unless the host may have refused it)",
+    without_it="The window or state of the prefix used last would go first.",
+    taught_by="M-44, SGLang 38482",
+)
+def eviction_takes_the_least_recent_of_a_list(step: Step) -> Iterator[Fault]:
+    """Of one component's unlocked data, what is evicted is the least recently used."""
+    assert isinstance(step.operation, op.Evict)
+    o, before = step.operation, step.before
+    asked = [c for c in before.config.components if getattr(o, c)]
+    if not is_ok(step) or len(asked) != 1 or asked == [FULL]:
+        return
+    if before.config.writes_back and not host_is_ample(before):
+        return
+    kept = False
+    for b in reversed(before.lru[asked[0]]):
+        old = before.nodes[b].placement(asked[0])
+        if old is None or old.lock:
+            continue
+        gone = value(step.after, step.fragments.get(b, ()), asked[0], "device") is None
+        if gone and kept:
+            yield Fault(f"{before.name(b)} lost its {asked[0]} data before a less recent node")
+        kept = kept or not gone
+
+
+@step_invariant(
+    "S-evict-5",
+    op.Evict,
+    op.LoadBack,
+    op.Admit,
+    op.Decode,
+    op.EvictHost,
+    formula="n in N after, its SWA gone from a tier in this step => its state gone from that tier",
+    without_it="A state that no window leads up to can never be used; it only fills its pool.",
+    taught_by="M-7",
+)
+def a_state_goes_with_its_window(step: Step) -> Iterator[Fault]:
+    """Where a node loses its window data to eviction, it loses its state on that tier too."""
+    if not (step.before.config.has_swa and step.before.config.has_mamba):
+        return
+    for b, old in enumerate(step.before.nodes):
+        parts = step.fragments[b]
+        for tier in ("device", "host") if parts else ():
+            if tier_of(old.swa, tier) is None:
+                continue
+            if value(step.after, parts, SWA, tier) is None:
+                left = tier_of(step.after.nodes[parts[-1]].mamba, tier)
+                if left is not None:
+                    name = step.before.name(b)
+                    yield Fault(f"{name} lost its window on {tier} and kept its state", parts)
 
 
 @step_invariant(
@@ -104,7 +164,7 @@ def eviction_spares_everything_else(step: Step) -> Iterator[Fault]:
             yield Fault(f"bytes of {name} changed")
         if name.startswith("host_") and pool.free_pages != step.after.pools[name].free_pages:
             yield Fault(f"the free list of {name} changed")
-    if is_ok(step) and not step.operation.full and not step.operation.swa:
+    if is_ok(step) and step.operation == op.Evict():
         yield from unchanged(step, "nodes", "pools", "full_to_swa")
 
 
@@ -112,28 +172,30 @@ def _leaves_left_over(step: Step) -> Iterator[Fault]:
     """What could not be backed up stays; what is backed up already needs no room to go."""
     assert isinstance(step.operation, op.Evict)
     o = step.operation
-    if o.swa or step.outcome.values.get("freed_full", 0) >= o.full:
+    if o.swa or o.mamba or step.outcome.values.get("freed_full", 0) >= o.full:
         return
     for i in step.after.device_leaves:
         if i >= 0 and step.after.nodes[i].backuped:
             yield Fault(f"{step.after.name(i)} is backed up and was left on device", (i,))
 
 
-def _reachable(view: View) -> tuple[int, int]:
-    """FULL tokens of nodes that leaf eviction can get to, and SWA tokens that nobody locks."""
+def _reachable(view: View) -> dict[str, int]:
+    """FULL tokens of nodes that leaf eviction can get to, and of the others what nobody locks."""
     can: set[int] = set()
-    full = swa = 0
+    found = dict.fromkeys(view.config.components, 0)
     for i in range(len(view.nodes) - 1, -1, -1):  # children stand after their parents
         n = view.nodes[i]
-        if n.swa is not None and n.swa.device is not None and not n.swa.lock:
-            swa += len(n.swa.device)
-        if n.full.device is None or n.full.lock or (n.swa is not None and n.swa.lock):
+        for c in view.config.auxiliary:
+            p = n.placement(c)
+            if p is not None and p.device is not None and not p.lock:
+                found[c] += len(p.device)
+        if n.full.device is None or any(p.lock for p in n.placements):
             continue
         on_device = [c for c in view.children.get(i, ()) if not view.nodes[c].evicted]
         if all(c in can for c in on_device):
             can.add(i)
-            full += len(n.full.device)
-    return full, swa
+            found[FULL] += len(n.full.device)
+    return found
 
 
 def _device_tokens(view: View, component: str) -> int:

@@ -24,6 +24,7 @@ from radixproof.invariants.steps.compare import (
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
+from radixproof.model.config import MAMBA
 from radixproof.model.operations import Operation
 from radixproof.model.snapshot import Node, Receipt, Request, Transfer
 
@@ -128,7 +129,8 @@ def receipts_change_only_for_their_owner(step: Step) -> Iterator[Fault]:
     "S-frame-5",
     *_except(op.Execute, op.Observe, op.StartLoading),
     formula="each queue after = queue before ++ new; new writes only in inserts, new loads only in"
-    " load-backs; same slots, stages and submissions (Prefill may run loads)",
+    " load-backs; same slots, stages and submissions (Prefill may run loads, and Abort where one"
+    " would write into its state slot)",
     without_it="A copy that leaves its queue unseen never releases what it pins.",
     taught_by="M-3, M-17, M-40",
     holds_under=WITH_HOST,
@@ -139,7 +141,8 @@ def queues_only_grow_at_their_end(step: Step) -> Iterator[Fault]:
         (op.WRITE, step.before.writes, step.after.writes, INSERTING),
         (op.LOAD, step.before.loads, step.after.loads, LOADING),
     ):
-        runs = stream == op.LOAD and isinstance(step.operation, op.Prefill) and is_ok(step)
+        waiting = isinstance(step.operation, op.Prefill) or _waits_for_its_state(step)
+        runs = stream == op.LOAD and waiting and is_ok(step)
         old = [_transfer(step.before, t, staged=not runs) for t in before]
         new = [_transfer(step.after, t, staged=not runs) for t in after]
         if new[: len(old)] != old:
@@ -194,6 +197,7 @@ def allocating_only_consumes_armed_failures(step: Step) -> Iterator[Fault]:
 def only_writers_write(step: Step) -> Iterator[Fault]:
     """Bytes change where a forward pass computes or a copy runs, and nowhere else."""
     computes = isinstance(step.operation, _WRITING) and is_ok(step)
+    computes = computes or _waits_for_its_state(step)
     for name, pool in step.before.pools.items():
         on_host = name.startswith("host_")
         if (computes and not on_host) or (on_host and _waits_for_copies(step)):
@@ -213,7 +217,7 @@ def only_use_refreshes_recency(step: Step) -> Iterator[Fault]:
     """Only matching and inserting make a node more recent; all others keep the order."""
     before, after = step.before, step.after
     lists = [("access order", before.access_order, after.access_order)]
-    if not isinstance(step.operation, op.LoadBack):  # loaded SWA data enters its list in front
+    if not isinstance(step.operation, op.LoadBack):  # loaded data enters its list in front
         lists += [(f"{c} list", order, after.lru.get(c, ())) for c, order in before.lru.items()]
     for name, old, new in lists:
         left = _ids(before, old)
@@ -284,6 +288,16 @@ def only_device_eviction_loses_device_data(step: Step) -> Iterator[Fault]:
                 yield Fault(f"{step.before.name(b)} lost its {c} data on device", parts)
 
 
+def _waits_for_its_state(step: Step) -> bool:
+    """An abort first lets a load finish that would write into the slot it gives back."""
+    if not isinstance(step.operation, op.Abort):
+        return False
+    name = step.operation.request
+    own = [r.state_slot for r in step.before.requests if r.name == name]
+    waiting = [m for t in step.before.loads if t.stage != "executed" for m in t.moves]
+    return any(m.component == MAMBA and set(own) & set(m.device) for m in waiting)
+
+
 def _waits_for_copies(step: Step) -> bool:
     return step.before.config.writes_back and writes_host(step)
 
@@ -323,7 +337,19 @@ def _requests(view: View) -> dict[str, tuple[Any, ...]]:
 
 def _request(view: View, r: Request) -> tuple[Any, ...]:
     told = (r.namespace, r.tokens, r.prompt_len, r.priority)
-    return (*told, r.committed, r.protected, r.swa_evicted, r.row, _id(view, r.last_node))
+    return (
+        *told,
+        r.committed,
+        r.protected,
+        r.swa_evicted,
+        r.row,
+        _id(view, r.last_node),
+        *_state(r),
+    )
+
+
+def _state(r: Request) -> tuple[Any, ...]:
+    return (r.state_slot, r.state_source, r.zero_state)
 
 
 def _receipts(view: View) -> Counter[tuple[Any, ...]]:
@@ -331,7 +357,7 @@ def _receipts(view: View) -> Counter[tuple[Any, ...]]:
 
 
 def _receipt(view: View, r: Receipt) -> tuple[Any, ...]:
-    return (r.tier, r.owner, r.name, _id(view, r.anchor), r.full_start, r.swa_start)
+    return (r.tier, r.owner, r.name, _id(view, r.anchor), r.full_start, r.swa_start, r.state)
 
 
 def _transfer(view: View, t: Transfer, *, staged: bool) -> tuple[Any, ...]:

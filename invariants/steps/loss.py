@@ -9,6 +9,7 @@ from radixproof.invariants.steps.compare import host_is_ample, kept, may_lose_ho
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
+from radixproof.model.snapshot import Node
 
 _NEVER_ASKED = tuple(c for c in op.OPERATIONS.values() if c not in (op.EvictHost, op.Reset))
 
@@ -56,8 +57,9 @@ def evicting_a_backed_up_leaf_demotes_it(step: Step) -> Iterator[Fault]:
             continue
         i = parts[-1]
         new = step.after.nodes[i]
-        locks = [p for p in (new.full, new.swa) if p is not None]
-        free = not any(p.lock or p.host_lock for p in locks) and not step.after.children.get(i)
+        free = not any(
+            p.lock or p.host_lock for p in new.placements
+        ) and not step.after.children.get(i)
         if new.evicted and free and i not in step.after.host_leaves:
             yield Fault(f"{step.after.name(i)} was demoted but is no host leaf", (i,))
 
@@ -105,11 +107,17 @@ def _has_room_for(view: View, i: int) -> bool:
     length = len(node.key)
     if view.pools["host_full"].free_slots + sum(reclaimable_host(view).values()) < length:
         return False
-    if node.swa is None or node.swa.device is None:
+    return all(_has_auxiliary_room(view, node, c) for c in view.config.auxiliary)
+
+
+def _has_auxiliary_room(view: View, node: Node, component: str) -> bool:
+    """Room for a node's data of one component, counting what host eviction could reclaim."""
+    p = node.placement(component)
+    if p is None or p.device is None:
         return True
-    listed = (view.nodes[j].swa for j in view.host_lru.get("swa", ()) if j >= 0)
-    reclaimable = sum(len(p.host or ()) for p in listed if p is not None)
-    return view.pools["host_swa"].free_slots + reclaimable >= length
+    listed = (view.nodes[j].placement(component) for j in view.host_lru.get(component, ()))
+    reclaimable = sum(len(q.host or ()) for q in listed if q is not None)
+    return view.pools[f"host_{component}"].free_slots + reclaimable >= len(p.device)
 
 
 def reclaimable_host(view: View) -> dict[int, int]:
@@ -117,11 +125,10 @@ def reclaimable_host(view: View) -> dict[int, int]:
     found: dict[int, int] = {}
     for i in range(len(view.nodes) - 1, -1, -1):  # children stand after their parents
         n = view.nodes[i]
-        locks = [p for p in (n.full, n.swa) if p is not None]
         if (
             n.evicted
             and n.backuped
-            and not any(p.lock or p.host_lock for p in locks)
+            and not any(p.lock or p.host_lock for p in n.placements)
             and all(c in found for c in view.children.get(i, ()))
         ):
             found[i] = len(n.full.host or ())

@@ -28,7 +28,8 @@ def _request(view: View, name: str) -> Request | None:
 
 def _plain(r: Request) -> tuple[object, ...]:
     """A request without its last node, an index that may shift."""
-    return (r.name, r.tokens, r.committed, r.protected, r.swa_evicted, r.row)
+    state = (r.state_slot, r.state_source, r.zero_state)
+    return (r.name, r.tokens, r.committed, r.protected, r.swa_evicted, r.row, *state)
 
 
 @step_invariant(

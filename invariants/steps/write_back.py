@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from radixproof.invariants.catalogue import WRITE_BACK, Step, step_invariant
-from radixproof.invariants.steps.compare import host_is_ample, tier_of, value
+from radixproof.invariants.steps.compare import host_is_ample, tier_of
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
+from radixproof.model.config import MAMBA
 
 _ONLY_EVICTING = (op.Evict, op.LoadBack, op.Admit, op.Decode)
 """Operations that evict and do not insert: what they evict is not revived by themselves."""
@@ -54,9 +55,12 @@ def write_back_loses_nothing_with_room(step: Step) -> Iterator[Fault]:
         if not parts:
             yield Fault(f"{step.before.name(b)} is gone though the host had room for it")
             continue
-        if old.evicted or old.backuped or not step.after.nodes[parts[-1]].evicted:
+        if old.evicted or old.backuped:
             continue
-        for c in step.before.config.components:
-            held = tier_of(old.placement(c), "device")
-            if held is not None and value(step.after, parts, c, "host") is None:
-                yield Fault(f"{step.before.name(b)} lost its {c} data though the host had room")
+        for i in parts:
+            new = step.after.nodes[i]
+            for c in step.before.config.components if new.evicted else ():
+                held = tier_of(old.placement(c), "device") is not None
+                held = held and (c != MAMBA or i == parts[-1])
+                if held and tier_of(new.placement(c), "host") is None:
+                    yield Fault(f"{step.after.name(i)} lost its {c} data though the host had room")

@@ -27,10 +27,10 @@ def _node(s: Snapshot, choose: RandomChooser, change: Callable[[Node], Node]) ->
 def _placed(
     s: Snapshot, choose: RandomChooser, change: Callable[[Placement], Placement]
 ) -> Snapshot:
-    part = choose.pick(("full", "swa")) if s.config.has_swa else "full"
+    part = choose.pick(s.config.components)
 
     def changed(n: Node) -> Node:
-        p = n.full if part == "full" else n.swa
+        p = n.placement(part)
         assert p is not None
         return replace(n, **{part: change(p)})  # type: ignore[arg-type]
 
@@ -270,6 +270,17 @@ def change_progress(s: Snapshot, choose: RandomChooser) -> Snapshot:
     return _request(s, choose, lambda r: (replace(r, **{name: getattr(r, name) + 1}),))
 
 
+def change_state(s: Snapshot, choose: RandomChooser) -> Snapshot:
+    """Another slot to own or to copy from, or one to be zeroed."""
+    what = choose.pick(("state_slot", "state_source", "zero_state"))
+
+    def changed(r: Any) -> tuple[Any]:
+        old = getattr(r, what)
+        return (replace(r, **{what: not old if what == "zero_state" else (old or 0) + 1}),)
+
+    return _request(s, choose, changed) if s.config.has_mamba else s
+
+
 def change_armed(s: Snapshot, choose: RandomChooser) -> Snapshot:
     pool = choose.pick(tuple(s.pools))
     armed = dict(s.armed_failures)
@@ -316,6 +327,7 @@ CORRUPTIONS: dict[str, Corruption] = {
         lose_request,
         change_row,
         change_progress,
+        change_state,
         change_armed,
     )
 }

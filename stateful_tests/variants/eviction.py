@@ -14,13 +14,24 @@ from radixproof.stateful_tests.verdict import CRASH
 
 @variant(
     "M-7",
-    "demotion leaves SWA data on the device",
+    "demotion leaves SWA and MAMBA data on the device",
     "swa-data-needs-full-data",
+    "states-need-full-data",
     "device-slots-have-one-owner",
     CRASH,
 )
 class DoesNotCascade(TorchCache):
     def _cascade(self, leaf: Node, freed: Freed) -> None:
+        pass
+
+
+@variant(
+    "M-7b",
+    "an inner node that loses its window keeps its state",
+    "a-state-goes-with-its-window",
+)
+class KeepsStatesWithoutAWindow(TorchCache):
+    def _cascade_state(self, node: Node, freed: Freed) -> None:
         pass
 
 
