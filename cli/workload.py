@@ -109,8 +109,7 @@ def report_text(r: WorkloadReport) -> str:
             f" {r.device_evicted_tokens}, host {r.host_evicted_tokens}",
             f"{r.steps} steps in {r.seconds:.1f} s ({r.steps / max(r.seconds, 1e-9):.0f}/s);"
             f" outcomes compared every step; states, {r.evaluations} invariant evaluations and"
-            f" all bytes in use at {r.looks} looks: when a prompt is complete and every"
-            f" {r.sample} steps",
+            f" all bytes in use at {r.looks} looks, at most {r.sample} steps apart",
         )
     )
 

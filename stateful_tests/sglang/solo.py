@@ -62,9 +62,7 @@ class Solo:
     def step(self, operation: Operation) -> Counterexample | None:
         """Perform one operation and judge it; an illegal one is refused and nothing runs."""
         illegal = why_illegal(self.state, operation, self.reach)
-        outcome = (
-            error(ErrorKind.ARGUMENT, illegal) if illegal else self.subject.apply(operation)
-        )
+        outcome = error(ErrorKind.ARGUMENT, illegal) if illegal else self.subject.apply(operation)
         self.operations.append(operation)
         self.coverage.steps += 1
         self.coverage.outcomes[NAMES[type(operation)], outcome.kind] += 1
