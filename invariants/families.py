@@ -26,6 +26,7 @@ from radixproof.invariants.steps import (  # noqa: F401
     mamba,
     transfer,
     request,
+    waiting,
     environment,
     answers,
     frames,

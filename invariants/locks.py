@@ -115,11 +115,16 @@ def state_locks_never_exceed_window_locks(view: View) -> Iterator[Fault]:
     taught_by="M-42",
 )
 def receipts_refer_to_nodes_in_the_tree(view: View) -> Iterator[Fault]:
-    """Every live receipt's anchor, and every request's last node, is in the tree."""
+    """Every live receipt's anchor, and every request's last node, is in the tree.
+
+    Of requests that wait, too.
+    """
     count = len(view.nodes)
     for r in view.receipts:
         if not ROOT <= r.anchor < count:
             yield Fault(f"the {r.tier} receipt of {r.owner} {r.name} refers to a deleted node")
-    for request in view.requests:
-        if not ROOT <= request.last_node < count:
-            yield Fault(f"request {request.name} refers to a deleted node")
+    last = [(r.name, r.last_node) for r in view.requests]
+    last += [(c.name, c.last_node) for c in view.candidates]
+    for name, node in last:
+        if not ROOT <= node < count:
+            yield Fault(f"request {name} refers to a deleted node")

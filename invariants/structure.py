@@ -152,6 +152,18 @@ def values_have_one_slot_per_token(view: View) -> Iterator[Fault]:
 
 
 @state_invariant(
+    "X-disable",
+    formula="disable => N = {}",
+    without_it="A cache that was switched off would go on answering, with nobody looking after it.",
+    taught_by="M-52",
+)
+def a_disabled_cache_keeps_nothing(view: View) -> Iterator[Fault]:
+    """A cache that is switched off has no nodes."""
+    if view.config.disable and view.nodes:
+        yield Fault(f"{len(view.nodes)} nodes in a disabled cache", tuple(range(len(view.nodes))))
+
+
+@state_invariant(
     "I-45",
     formula="all n, parent(n) != root: parent.priority >= n.priority, parent.created <= n.created",
     without_it="Eviction by priority or age would take a parent before its child.",

@@ -12,7 +12,16 @@ from dataclasses import fields
 from typing import Any
 
 from radixproof.model.config import CacheConfig
-from radixproof.model.snapshot import ROOT, Node, Pool, Receipt, Request, Snapshot, Transfer
+from radixproof.model.snapshot import (
+    ROOT,
+    Candidate,
+    Node,
+    Pool,
+    Receipt,
+    Request,
+    Snapshot,
+    Transfer,
+)
 
 
 class View:
@@ -107,6 +116,11 @@ class View:
     def armed_failures(self) -> Mapping[str, int]:
         self.reading.add("armed_failures")
         return self.snapshot.armed_failures
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        self.reading.add("candidates")
+        return self.snapshot.candidates
 
     # Derived from the nodes
 

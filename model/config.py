@@ -51,6 +51,9 @@ class CacheConfig:
     mamba_chunk_size: int = 2
     """A run may checkpoint its state at multiples of so many tokens (6.1, branching)."""
 
+    disable: bool = False
+    """The cache keeps nothing: matches are empty, what is inserted is freed (domain.md 3)."""
+
     def __post_init__(self) -> None:
         for name, least in (
             ("page_size", 1),
@@ -73,8 +76,9 @@ class CacheConfig:
         if not isinstance(self.write_policy, str) or self.write_policy not in WRITE_POLICIES:
             known = ", ".join(WRITE_POLICIES)
             raise ConfigError(f"write_policy must be one of {known}, not {self.write_policy!r}")
-        if not isinstance(self.materialize_out_of_window_leaf, bool):
-            raise ConfigError("materialize_out_of_window_leaf must be true or false")
+        for flag in ("materialize_out_of_window_leaf", "disable"):
+            if not isinstance(getattr(self, flag), bool):
+                raise ConfigError(f"{flag} must be true or false")
         for name in ("full_slots", "swa_slots", "host_full_slots", "host_swa_slots"):
             if getattr(self, name) % self.page_size:
                 raise ConfigError(f"{name} must be a multiple of page_size {self.page_size}")

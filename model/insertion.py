@@ -47,6 +47,9 @@ def insert(state: State, new: Insertion) -> Inserted:
     """
     tree = state.tree
     length = floor_page(len(new.tokens), tree.page_size)
+    if state.config.disable:
+        state.memory.free_composite(new.slots[new.protected : length])
+        return Inserted(0, state_taken=False)
     key = new.tokens[:length]
     node, done = tree.root, 0
     touch(state, node)

@@ -32,6 +32,12 @@ def unlock(state: State, receipt: Receipt) -> None:
                     node.node.recency[f"host_{component}"] = state.tree.front()
 
 
+def release_window(state: State, receipt: Receipt) -> None:
+    """Give back the auxiliary part of a device receipt; FULL stays locked."""
+    receipt.swa_start, receipt.state = None, False
+    state.receipts_changed()
+
+
 def window_start(state: State, node: Page) -> int | None:
     """The first token of the topmost node that a window lock on ``node`` counts on."""
     if not state.config.has_swa or node is state.tree.root:

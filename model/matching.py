@@ -31,7 +31,7 @@ def match(state: State, namespace: str, tokens: tuple[int, ...]) -> MatchResult:
     """The longest prefix that is usable from the device, and from device and host together."""
     tree, root = state.tree, state.tree.root
     tokens = tokens[: floor_page(len(tokens), tree.page_size)]
-    if not tokens:
+    if not tokens or state.config.disable:
         return MatchResult((), root, root)
     page, _ = tree.descend(namespace, tokens)
     if page.record is None:
@@ -92,6 +92,8 @@ def host_hit(state: State, device: Page, best: Page) -> int:
 
 def swa_host_hit(state: State, best: Page) -> int:
     """Tokens of the nodes in the window of ``best`` whose SWA is on host only."""
+    if not state.config.has_swa:
+        return 0
     return sum(state.tree.length(n) for n in window_nodes(state, best) if host_only(n, SWA))
 
 

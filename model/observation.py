@@ -6,6 +6,7 @@ from radixproof.model.config import FULL, MAMBA, SWA
 from radixproof.model.snapshot import (
     DETACHED,
     ROOT,
+    Candidate,
     Move,
     Node,
     Placement,
@@ -17,6 +18,7 @@ from radixproof.model.snapshot import (
     receipt_order,
 )
 from radixproof.model.state import DEVICE, HOST, State
+from radixproof.model.state import Candidate as LiveCandidate
 from radixproof.model.state import Receipt as LiveReceipt
 from radixproof.model.state import Request as LiveRequest
 from radixproof.model.state import Transfer as LiveTransfer
@@ -59,6 +61,7 @@ class Observation:
             receipts=tuple(sorted(map(self.receipt, state.receipts), key=receipt_order)),
             requests=tuple(self.request(r) for _, r in sorted(state.requests.items())),
             armed_failures={p: n for p, n in state.memory.armed.items() if n},
+            candidates=tuple(self.candidate(c) for _, c in sorted(state.candidates.items())),
         )
 
     def node(self, page: Page) -> Node:
@@ -134,6 +137,10 @@ class Observation:
     def receipt(self, r: LiveReceipt) -> Receipt:
         anchor = self.of(r.anchor)
         return Receipt(r.tier, r.owner, r.name, anchor, r.full_start, r.swa_start, r.state)
+
+    def candidate(self, c: LiveCandidate) -> Candidate:
+        last_node = self.of(c.last_node)
+        return Candidate(c.name, c.namespace, c.tokens, c.priority, last_node, c.best_match)
 
     def request(self, r: LiveRequest) -> Request:
         return Request(

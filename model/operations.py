@@ -198,7 +198,7 @@ class Admit:
     that brings a state copies it into this slot as well. Otherwise the next forward pass copies the
     state at the end of the usable prefix into it, or zeroes it where nothing is usable.
 
-    E_ARG: no tokens, ``mem_quota`` negative. E_PROTO: ``request`` runs already.
+    E_ARG: no tokens, ``mem_quota`` negative. E_PROTO: ``request`` runs or waits already.
     Outcome: ``device_hit``, ``host_hit``, ``swa_host_hit`` (``mamba_host_hit``) of the match;
     ``loaded`` (1 if a load-back was accepted); ``protected`` (tokens). Slots: the FULL slots of
     the protected prefix.
@@ -210,6 +210,61 @@ class Admit:
     priority: int = 0
     load_back: bool = True
     mem_quota: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """A request is looked up and waits: the first half of Admit (6.9).
+
+    Match all its tokens but the last and lock ``last_device_node``. What is on the host only is
+    not locked: anything may happen to it before the request goes on.
+
+    E_ARG: no tokens. E_PROTO: ``request`` runs or waits already.
+    Outcome: ``device_hit``, ``best_match``, ``host_hit``, ``swa_host_hit`` (``mamba_host_hit``).
+    """
+
+    request: str
+    tokens: Tokens
+    namespace: str = ""
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Proceed:
+    """A waiting request is admitted: the second half of Admit.
+
+    Its best match is what spells those tokens now; where nothing does, or a validator of 6.1 is
+    false there now, nothing is loaded. Refused as Admit; the request then waits on.
+
+    E_ARG: ``mem_quota`` negative. E_PROTO: no such request waits.
+    Outcome: ``loaded``, ``protected``. Slots: the FULL slots of the protected prefix.
+    """
+
+    request: str
+    load_back: bool = True
+    mem_quota: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retract:
+    """A running request gives up its memory and waits again (6.9, retraction).
+
+    As Abort, then as Prepare with all its tokens so far, prompt and output, for a prompt.
+    E_PROTO: unknown request. Outcome: as Prepare.
+    """
+
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseWindow:
+    """Early release: a request's lock keeps FULL and gives back SWA, and MAMBA with it (10.2).
+
+    E_ARG: no SWA. E_PROTO: unknown request, its prompt is not complete, released already, or one
+    of the ``W - 1`` positions before the next token lies in the protected prefix.
+    """
+
+    request: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +330,8 @@ class Abort:
     """The request ends and nothing of it is cached (6.9, ``is_insert = false``).
 
     ``row[protected:allocated]`` is freed, and its state slot: where a load has yet to fill that,
-    all loads run first, as in Prefill step 2. E_PROTO: unknown request.
+    all loads run first, as in Prefill step 2. A request that waits only gives its lock back.
+    E_PROTO: unknown request.
     """
 
     request: str
@@ -313,6 +369,10 @@ Operation = (
     | Execute
     | Observe
     | Admit
+    | Prepare
+    | Proceed
+    | Retract
+    | ReleaseWindow
     | Prefill
     | Decode
     | SlideWindow
@@ -336,6 +396,10 @@ OPERATIONS: dict[str, type[Operation]] = {
     "execute": Execute,
     "observe": Observe,
     "admit": Admit,
+    "prepare": Prepare,
+    "proceed": Proceed,
+    "retract": Retract,
+    "release_window": ReleaseWindow,
     "prefill": Prefill,
     "decode": Decode,
     "slide_window": SlideWindow,

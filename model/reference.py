@@ -7,6 +7,7 @@ from typing import Any
 
 from radixproof.model import operations as op
 from radixproof.model import requests
+from radixproof.model.admission import drop, prepare, proceed
 from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
 from radixproof.model.errors import ErrorKind, IllegalUse
 from radixproof.model.eviction import evict
@@ -15,12 +16,13 @@ from radixproof.model.insertion import Insertion, insert
 from radixproof.model.keys import ceil_page, floor_page
 from radixproof.model.load_back import load_back, require_loadable
 from radixproof.model.locking import host_lock, lock, protectable, unlock
-from radixproof.model.matching import match
+from radixproof.model.matching import MatchResult, match
 from radixproof.model.observation import Observation
 from radixproof.model.outcome import Outcome, error, ok, refused
 from radixproof.model.payload import NEVER_WRITTEN, advance_state, prefix_tags
 from radixproof.model.snapshot import Snapshot
 from radixproof.model.state import DEVICE, HOST, Receipt, Request, State
+from radixproof.model.state_slots import dispose_of_state
 from radixproof.model.transfers import (
     MAX_UNFINISHED_LOADS,
     acknowledge,
@@ -94,7 +96,7 @@ class ReferenceModel:
         done = insert(self.state, new)
         memory.free_composite(slots[length:])
         if not done.state_taken:
-            requests.dispose_of_state(self.state, own)
+            dispose_of_state(self.state, own)
         taken_over = self._with_mamba(state_taken=int(done.state_taken))
         return ok(prefix_len=done.prefix_len, **taken_over)
 
@@ -194,10 +196,13 @@ class ReferenceModel:
     def _admit(self, o: op.Admit) -> Outcome:
         _require(bool(o.tokens), "a request needs tokens")
         _require(o.mem_quota is None or o.mem_quota >= 0, "a negative quota")
-        _require_pairing(o.request not in self.state.requests, "the request runs already")
-        admission = requests.admit(self.state, o)
-        request, found = admission.request, admission.found
+        self._require_new(o.request)
+        found = prepare(self.state, o.request, o.namespace, o.tokens, o.priority)
+        candidate = self.state.candidates[o.request]
+        admission = proceed(self.state, candidate, may_load=o.load_back, mem_quota=o.mem_quota)
+        request = admission.request
         if request is None:
+            drop(self.state, candidate)
             return refused("no state slot")
         return ok(
             tuple(request.row),
@@ -208,6 +213,45 @@ class ReferenceModel:
             protected=request.protected,
             **self._with_mamba(mamba_host_hit=found.mamba_host_hit),
         )
+
+    def _prepare(self, o: op.Prepare) -> Outcome:
+        _require(bool(o.tokens), "a request needs tokens")
+        self._require_new(o.request)
+        return self._waiting(prepare(self.state, o.request, o.namespace, o.tokens, o.priority))
+
+    def _waiting(self, found: MatchResult) -> Outcome:
+        return ok(
+            device_hit=len(found.last_device_node.tokens),
+            best_match=len(found.best_match_node.tokens),
+            host_hit=found.host_hit,
+            swa_host_hit=found.swa_host_hit,
+            **self._with_mamba(mamba_host_hit=found.mamba_host_hit),
+        )
+
+    def _proceed(self, o: op.Proceed) -> Outcome:
+        _require(o.mem_quota is None or o.mem_quota >= 0, "a negative quota")
+        candidate = self.state.candidates.get(o.request)
+        if candidate is None:
+            raise IllegalUse(ErrorKind.PROTOCOL, f"no request {o.request!r} waits")
+        admission = proceed(self.state, candidate, may_load=o.load_back, mem_quota=o.mem_quota)
+        if admission.request is None:
+            return refused("no state slot")
+        request = admission.request
+        return ok(tuple(request.row), loaded=int(admission.loaded), protected=request.protected)
+
+    def _retract(self, o: op.Retract) -> Outcome:
+        return self._waiting(requests.retract(self.state, self._request(o.request)))
+
+    def _release_window(self, o: op.ReleaseWindow) -> Outcome:
+        _require(self.config.has_swa, "there is no SWA")
+        request = self._complete(o.request)
+        rooted = request.last_node is self.state.tree.root
+        held = rooted or request.receipt.swa_start is not None
+        _require_pairing(held, "the window was released already")
+        left = requests.window_left_prefix(self.state, request)
+        _require_pairing(left, "the window reaches into the protected prefix")
+        requests.release_early(self.state, request)
+        return ok()
 
     def _prefill(self, o: op.Prefill) -> Outcome:
         request = self._request(o.request)
@@ -235,7 +279,11 @@ class ReferenceModel:
         return ok(prefix_len=requests.finish(self.state, self._complete(o.request)).prefix_len)
 
     def _abort(self, o: op.Abort) -> Outcome:
-        requests.abort(self.state, self._request(o.request))
+        candidate = self.state.candidates.get(o.request)
+        if candidate is not None:
+            drop(self.state, candidate)
+        else:
+            requests.abort(self.state, self._request(o.request))
         return ok()
 
     # Environment
@@ -274,6 +322,10 @@ class ReferenceModel:
         if request is None:
             raise IllegalUse(ErrorKind.PROTOCOL, f"no request {name!r} runs")
         return request
+
+    def _require_new(self, name: str) -> None:
+        known = name in self.state.requests or name in self.state.candidates
+        _require_pairing(not known, "the request runs or waits already")
 
     def _complete(self, name: str) -> Request:
         request = self._request(name)

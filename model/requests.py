@@ -1,123 +1,19 @@
-"""Requests as the scheduler runs them (domain.md 6.9)."""
+"""Running requests: prefill, decode, the sliding window, and the end (domain.md 6.9)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from radixproof.model.admission import prepare
 from radixproof.model.config import FULL, MAMBA, SWA
 from radixproof.model.eviction import evict
 from radixproof.model.insertion import Inserted, Insertion, insert
 from radixproof.model.keys import ceil_page, floor_page
-from radixproof.model.load_back import load_back
-from radixproof.model.locking import host_lock, lock, unlock
-from radixproof.model.matching import MatchResult, match, prefix_slots
-from radixproof.model.operations import Admit
-from radixproof.model.payload import NEVER_WRITTEN, advance_state, prefix_tags
+from radixproof.model.locking import lock, release_window, unlock
+from radixproof.model.matching import MatchResult, match
+from radixproof.model.payload import advance_state, prefix_tags
 from radixproof.model.state import Request, State
-from radixproof.model.transfers import unfinished, wait_for_loads
-from radixproof.model.tree import Page
+from radixproof.model.state_slots import dispose_of_state, fill_state, wait_for_own_state
+from radixproof.model.transfers import wait_for_loads
 from radixproof.model.windows import slid_frontier
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """``request`` is ``None`` where no state slot could be had: it does not run."""
-
-    request: Request | None
-    found: MatchResult
-    loaded: bool
-
-
-def admit(state: State, new: Admit) -> Admission:
-    """Match all tokens but the last, so that one is always computed, and lock what is usable."""
-    found = match(state, new.namespace, new.tokens[:-1])
-    node, load = found.last_device_node, None
-    held = lock(state, node, "request", new.request)
-    own = take_state_slot(state, found.best_match_node) if state.config.has_mamba else None
-    if state.config.has_mamba and own is None:
-        unlock(state, held)
-        return Admission(None, found, loaded=False)
-    if new.load_back and needs_loading(found):
-        load = load_back(state, found.best_match_node, new.mem_quota, own)
-        node = found.best_match_node if load else node
-    receipt = lock(state, node, "request", new.request)
-    unlock(state, held)
-    request = Request(
-        name=new.request,
-        namespace=new.namespace,
-        tokens=new.tokens,
-        priority=new.priority,
-        prompt_len=len(new.tokens),
-        row=list(prefix_slots(state, node)),
-        last_node=node,
-        receipt=receipt,
-        protected=len(node.tokens),
-        committed=len(node.tokens),
-        state_slot=own,
-    )
-    if own is not None and not (load and own in load.moves[MAMBA][0]):
-        prepare_state(state, request, node)
-    state.requests[new.request] = request
-    return Admission(request, found, load is not None)
-
-
-def needs_loading(found: MatchResult) -> bool:
-    evicted = FULL not in found.best_match_node.held and found.best_match_node.tokens != ()
-    return evicted or found.host_hit > 0 or found.swa_host_hit > 0 or found.mamba_host_hit > 0
-
-
-# The state of a request (MAMBA): a slot of its own, never one of the tree's
-
-
-def take_state_slot(state: State, matched: Page) -> int | None:
-    """One free state slot, evicting one state if there is none.
-
-    What was matched is pinned on both tiers meanwhile: the eviction must not take it.
-    """
-    slots = state.memory.attempt(MAMBA, 1)
-    if slots is None:
-        pins = [lock(state, matched, "request"), host_lock(state, matched, "request")]
-        evict(state, {MAMBA: 1})
-        for pin in pins:
-            unlock(state, pin)
-        slots = state.memory.attempt(MAMBA, 1)
-    return None if slots is None else slots[0]
-
-
-def prepare_state(state: State, request: Request, node: Page) -> None:
-    """Copy-on-write: the batch will copy the state at the end of the usable prefix, or zero it.
-
-    The source is that of the prefix the request really goes on from, not of its best match (U-8).
-    """
-    source = state.tree.held(node, MAMBA)
-    request.state_source = source[0] if source else None
-    request.zero_state = source is None
-
-
-def fill_state(state: State, request: Request) -> None:
-    """What the batch does to a request's state slot before its first forward pass."""
-    if request.state_slot is None:
-        return
-    if request.state_source is not None:
-        state.memory.write_state(request.state_slot, state.memory.state(request.state_source))
-    elif request.zero_state:
-        state.memory.write_state(request.state_slot, NEVER_WRITTEN)
-    request.state_source, request.zero_state = None, False
-
-
-def wait_for_own_state(state: State, request: Request) -> None:
-    """A slot that a load will write is not given away before the load has run."""
-    waiting = [t for s in unfinished(state.loads) for t in s.transfers] + state.load_queue
-    if any(request.state_slot in t.moves[MAMBA][0] for t in waiting):
-        wait_for_loads(state)
-
-
-def dispose_of_state(state: State, slot: int | None) -> None:
-    if slot is not None:
-        state.memory.free(MAMBA, (slot,))
-
-
-# Computing
 
 
 def make_room(state: State, request: Request, tokens: int) -> bool:
@@ -135,7 +31,7 @@ def make_room(state: State, request: Request, tokens: int) -> bool:
 
 def make_room_for_chunk(state: State, request: Request, tokens: int) -> tuple[bool, int | None]:
     """Room for a chunk, and (MAMBA) a slot for the state that the tree will get."""
-    if not state.config.has_mamba:
+    if not state.config.has_mamba or state.config.disable:
         return make_room(state, request, tokens), None
     need = max(0, missing_slots(state, request, tokens))
     evict_shortage(state, need, states=1)
@@ -191,6 +87,8 @@ def cache_unfinished(state: State, request: Request, fork: int | None) -> int:
     """
     if fork is not None and request.state_slot is not None:
         state.memory.write_state(fork, state.memory.state(request.state_slot))
+    if state.config.disable:
+        return 0
     length = floor_page(request.committed, state.config.page_size)
     chunked = request.committed < request.prompt_len
     inserted = insert(state, _insertion(request, chunked, fork))
@@ -250,6 +148,25 @@ def abort(state: State, request: Request) -> None:
     state.memory.free_composite(tuple(request.row[request.protected :]))
     _leave(state, request)
     dispose_of_state(state, request.state_slot)
+
+
+def retract(state: State, request: Request) -> MatchResult:
+    """Give everything back, cache nothing, and wait again with all tokens so far as the prompt.
+
+    Whatever the cache knew of the request is forgotten: its window frontier, its state slot.
+    """
+    abort(state, request)
+    return prepare(state, request.name, request.namespace, request.tokens, request.priority)
+
+
+def window_left_prefix(state: State, request: Request) -> bool:
+    """The next token attends to nothing of the protected prefix through the window."""
+    return request.committed - (state.config.sliding_window - 1) >= request.protected
+
+
+def release_early(state: State, request: Request) -> None:
+    """Decoding past the window needs the prefix's KV only: no window, no state (10.2, 13)."""
+    release_window(state, request.receipt)
 
 
 def _leave(state: State, request: Request) -> None:

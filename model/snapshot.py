@@ -173,6 +173,21 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A request that waits: its device prefix, up to ``last_node``, is locked; it has no row.
+
+    ``best_match``: tokens that its match found usable from device and host together.
+    """
+
+    name: str
+    namespace: str
+    tokens: tuple[int, ...]
+    priority: int
+    last_node: int
+    best_match: int
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """See the module docstring. Mappings by component or pool have the configuration's keys."""
 
@@ -201,6 +216,8 @@ class Snapshot:
     """Sorted by name."""
     armed_failures: Mapping[str, int]
     """Per pool with at least one armed allocation failure, how many."""
+    candidates: tuple[Candidate, ...] = ()
+    """Sorted by name."""
 
     def canonical(self) -> dict[str, Any]:
         """The state with slots and ids renamed away: equal iff two subjects agree."""
@@ -235,6 +252,7 @@ _COMPARED_AS_THEY_ARE = (
     "protected",
     "receipts",
     "armed_failures",
+    "candidates",
 )
 
 

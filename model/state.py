@@ -75,6 +75,22 @@ class Request:
     zero_state: bool = False
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A request that waits: matched, its device prefix locked, not yet admitted.
+
+    ``best_match``: tokens that were usable from device and host together when it was matched.
+    """
+
+    name: str
+    namespace: str
+    tokens: tuple[int, ...]
+    priority: int
+    last_node: Page
+    receipt: Receipt
+    best_match: int
+
+
 @dataclass(slots=True)
 class State:
     """Everything the cache remembers. Leaf sets, sizes and lock counts are derived, not kept."""
@@ -87,6 +103,7 @@ class State:
     load_queue: list[Transfer] = field(default_factory=list)
     loads: list[Submission] = field(default_factory=list)
     requests: dict[str, Request] = field(default_factory=dict)
+    candidates: dict[str, Candidate] = field(default_factory=dict)
     _counts: dict[tuple[str, str], Counter[Page]] = field(default_factory=dict)
 
     @classmethod

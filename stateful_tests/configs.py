@@ -70,6 +70,7 @@ def draw_config(choose: Chooser, limits: Limits = ANY) -> CacheConfig:
         write_policy=policy,
         load_back_threshold=choose.pick((1, 1, 0, 3)),
         materialize_out_of_window_leaf=choose.chance(25),
+        disable=choose.chance(2),
     )
 
 

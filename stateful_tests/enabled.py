@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from radixproof.model import operations as op
 from radixproof.model.config import FULL, MAMBA, SWA
 from radixproof.model.keys import ceil_page, floor_page
-from radixproof.model.snapshot import Node, Snapshot
+from radixproof.model.snapshot import Node, Request, Snapshot
 from radixproof.stateful_tests.choose import Chooser
 
 HOLDERS = ("a", "b", "c")
@@ -269,13 +269,56 @@ def observe(s: Situation, choose: Chooser) -> op.Observe | None:
 
 
 def admit(s: Situation, choose: Chooser) -> op.Admit | None:
-    running = {r.name for r in s.state.requests}
-    free = [r for r in REQUESTS if r not in running]
+    free = _unused(s.state)
     if not free:
         return None
     namespace, tokens = key(s, choose)
-    load, quota = not choose.chance(15), choose.integer(0, 12) if choose.chance(10) else None
+    load, quota = _loading(choose)
     return op.Admit(free[0], tokens, namespace, choose.pick((0, 0, 1)), load, quota)
+
+
+def _unused(state: Snapshot) -> list[str]:
+    """Names of requests that neither run nor wait."""
+    known = {r.name for r in state.requests} | {c.name for c in state.candidates}
+    return [r for r in REQUESTS if r not in known]
+
+
+def _loading(choose: Chooser) -> tuple[bool, int | None]:
+    """Whether a load-back may be tried, and its quota."""
+    return not choose.chance(15), choose.integer(0, 12) if choose.chance(10) else None
+
+
+def prepare(s: Situation, choose: Chooser) -> op.Prepare | None:
+    free = _unused(s.state)
+    if not free:
+        return None
+    namespace, tokens = key(s, choose)
+    return op.Prepare(free[0], tokens, namespace, choose.pick((0, 0, 1)))
+
+
+def proceed(s: Situation, choose: Chooser) -> op.Proceed | None:
+    if not s.state.candidates:
+        return None
+    load, quota = _loading(choose)
+    return op.Proceed(choose.pick(s.state.candidates).name, load, quota)
+
+
+def retract(s: Situation, choose: Chooser) -> op.Retract | None:
+    return op.Retract(choose.pick(s.state.requests).name) if s.state.requests else None
+
+
+def release_window(s: Situation, choose: Chooser) -> op.ReleaseWindow | None:
+    able = [r.name for r in s.state.requests if may_release(s.state, r)]
+    return op.ReleaseWindow(choose.pick(able)) if able else None
+
+
+def may_release(state: Snapshot, r: Request) -> bool:
+    """The legality of ``ReleaseWindow``, from the snapshot."""
+    if not state.config.has_swa or r.committed < r.prompt_len:
+        return False
+    held = [x for x in state.receipts if (x.owner, x.name) == ("request", r.name)]
+    locked = r.last_node < 0 or any(x.swa_start is not None for x in held)
+    return locked and r.committed - (state.config.sliding_window - 1) >= r.protected
 
 
 def prefill(s: Situation, choose: Chooser) -> op.Prefill | None:
@@ -319,7 +362,8 @@ def _complete(state: Snapshot) -> list[str]:
 
 
 def abort(s: Situation, choose: Chooser) -> op.Abort | None:
-    return op.Abort(choose.pick(s.state.requests).name) if s.state.requests else None
+    names = [r.name for r in s.state.requests] + [c.name for c in s.state.candidates]
+    return op.Abort(choose.pick(names)) if names else None
 
 
 # Environment
@@ -347,13 +391,17 @@ WEIGHTS: dict[str, int] = {
     "load_back": 8,
     "start_loading": 3,
     "admit": 3,
+    "prepare": 2,
+    "proceed": 3,
+    "retract": 1,
+    "release_window": 2,
     "prefill": 5,
     "decode": 6,
     "slide_window": 4,
     "finish": 3,
     "lock": 1,
     "unlock": 2,
-    "evict_host": 1,
+    "evict_host": 2,
     "host_lock": 1,
     "host_unlock": 2,
     "abort": 1,
@@ -377,6 +425,10 @@ GENERATORS: dict[str, Generator] = {
     "execute": execute,
     "observe": observe,
     "admit": admit,
+    "prepare": prepare,
+    "proceed": proceed,
+    "retract": retract,
+    "release_window": release_window,
     "prefill": prefill,
     "decode": decode,
     "slide_window": slide_window,

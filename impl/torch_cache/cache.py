@@ -3,20 +3,22 @@
 An illegal call raises ``ArgumentError``, ``ProtocolError`` or ``BusyError`` before anything
 changes; an operation without memory returns ``None``. The rules themselves are the underscored
 methods of the base classes, one file each: ``Core`` (state, split), ``Recency``, ``Locks``,
-``HostEviction``, ``Backup``, ``Eviction``, ``Insertion``, ``Matching``, ``LoadBack``, ``Requests``.
+``HostEviction``, ``Backup``, ``Eviction``, ``Insertion``, ``Matching``, ``LoadBack``,
+``Admission``, ``Requests``.
 Each is small and may be overridden; stateful_tests/variants/ does so to build known-wrong caches.
 """
 
 from __future__ import annotations
 
+from radixproof.impl.torch_cache.admission import Request
 from radixproof.impl.torch_cache.errors import ArgumentError, BusyError, ProtocolError
 from radixproof.impl.torch_cache.host_eviction import Freed
 from radixproof.impl.torch_cache.insertion import Incoming, Inserted
 from radixproof.impl.torch_cache.load_back import MAX_UNFINISHED_LOADS, LoadPlan
 from radixproof.impl.torch_cache.locks import DEVICE, HOST
 from radixproof.impl.torch_cache.matching import MatchResult
-from radixproof.impl.torch_cache.node import Node, Receipt
-from radixproof.impl.torch_cache.requests import Request, Requests
+from radixproof.impl.torch_cache.node import Receipt
+from radixproof.impl.torch_cache.requests import Requests
 from radixproof.model import operations as op
 from radixproof.model.config import FULL, MAMBA, SWA
 from radixproof.model.payload import NEVER_WRITTEN, advance_state, prefix_tags
@@ -140,11 +142,47 @@ class TorchCache(Requests):
     # Requests
 
     def admit(self, o: op.Admit) -> tuple[Request | None, MatchResult, bool]:
-        """The request (``None``: no state slot), what it matched, whether a load was accepted."""
+        """The request (``None``: no state slot), what it matched, whether a load was accepted.
+
+        Both halves at once; a request that is refused does not wait.
+        """
         _argument(len(o.tokens) > 0, "a request needs tokens")
         _argument(o.mem_quota is None or o.mem_quota >= 0, "a negative quota")
-        _protocol(o.request not in self.requests, "the request runs already")
-        return self._admit(o)
+        self._require_new(o.request)
+        found = self._prepare(o.request, o.namespace, o.tokens, o.priority)
+        waiting = self.candidates[o.request]
+        request, loaded = self._proceed(waiting, may_load=o.load_back, mem_quota=o.mem_quota)
+        if request is None:
+            self._drop(waiting)
+        return request, found, loaded
+
+    def prepare(self, o: op.Prepare) -> MatchResult:
+        _argument(len(o.tokens) > 0, "a request needs tokens")
+        self._require_new(o.request)
+        return self._prepare(o.request, o.namespace, o.tokens, o.priority)
+
+    def proceed(self, o: op.Proceed) -> tuple[Request | None, bool]:
+        """The request (``None``: no state slot, it waits on), and whether a load was accepted."""
+        _argument(o.mem_quota is None or o.mem_quota >= 0, "a negative quota")
+        _protocol(o.request in self.candidates, "no such request waits")
+        waiting = self.candidates[o.request]
+        return self._proceed(waiting, may_load=o.load_back, mem_quota=o.mem_quota)
+
+    def retract(self, o: op.Retract) -> MatchResult:
+        return self._retract(self._running(o.request))
+
+    def release_window(self, o: op.ReleaseWindow) -> None:
+        _argument(self.has_swa, "there is no SWA")
+        request = self._complete(o.request)
+        held = request.last_node.is_root or request.receipt.swa_top is not None
+        _protocol(held, "the window was released already")
+        left = self._window_left_prefix(request)
+        _protocol(left, "the window reaches into the protected prefix")
+        self._release_window(request.receipt)
+
+    def _require_new(self, name: str) -> None:
+        known = name in self.requests or name in self.candidates
+        _protocol(not known, "the request runs or waits already")
 
     def prefill(self, o: op.Prefill) -> tuple[Request, int | None]:
         request = self._running(o.request)
@@ -167,7 +205,10 @@ class TorchCache(Requests):
         return self._finish(self._complete(o.request))
 
     def abort(self, o: op.Abort) -> None:
-        self._abort(self._running(o.request))
+        if o.request in self.candidates:
+            self._drop(self.candidates[o.request])
+        else:
+            self._abort(self._running(o.request))
 
     # Environment
 
@@ -186,17 +227,6 @@ class TorchCache(Requests):
         self.memory.allocators[o.pool].armed += 1
 
     # Looking up
-
-    def _find(self, namespace: str, tokens: tuple[int, ...]) -> Node:
-        """The node (or root) that spells exactly ``tokens``; looking changes nothing."""
-        node = self.root
-        while node.end < len(tokens):
-            label = (namespace, tokens[node.end : node.end + self.page])
-            child = node.children.get(label)
-            if child is None or child.key != tokens[child.start : child.end]:
-                raise ArgumentError("no node spells these tokens")
-            node = child
-        return node
 
     def _running(self, name: str) -> Request:
         if name not in self.requests:

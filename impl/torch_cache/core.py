@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from radixproof.impl.torch_cache.errors import ArgumentError
 from radixproof.impl.torch_cache.lru import LruList
 from radixproof.impl.torch_cache.memory import Memory
 from radixproof.impl.torch_cache.node import Node, Receipt, Value
@@ -56,6 +57,19 @@ class Core:
     def _new_node(self, namespace: str, key: tuple[int, ...], parent: Node | None) -> Node:
         self.ids += 1
         return Node(self.ids, namespace, key, parent, self._tick())
+
+    # Looking up
+
+    def _find(self, namespace: str, tokens: tuple[int, ...]) -> Node:
+        """The node (or root) that spells exactly ``tokens``; looking changes nothing."""
+        node = self.root
+        while node.end < len(tokens):
+            label = (namespace, tokens[node.end : node.end + self.page])
+            child = node.children.get(label)
+            if child is None or child.key != tokens[child.start : child.end]:
+                raise ArgumentError("no node spells these tokens")
+            node = child
+        return node
 
     # Values
 

@@ -44,6 +44,9 @@ class Insertion(Eviction):
     def _insert(self, new: Incoming) -> Inserted:
         """Make the page-aligned key device-resident; a state not taken is the caller's."""
         length = len(new.tokens) // self.page * self.page
+        if self.config.disable:
+            self.memory.free_composite(new.slots[new.protected : length])
+            return Inserted(0, state_taken=False)
         key = new.tokens[:length]
         node, done = self.root, 0
         self._touch(node)

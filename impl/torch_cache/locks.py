@@ -90,6 +90,17 @@ class Locks(Recency):
                 self._list_host_only(receipt.anchor, MAMBA)
         self._refresh_released([*full, *swa, receipt.anchor])
 
+    def _release_window(self, receipt: Receipt) -> None:
+        """Give back the auxiliary part of a device receipt; FULL stays locked."""
+        for n in self._swa_segment(receipt):
+            self._count_device(n, SWA, -1)
+        if receipt.state:
+            self._count_device(receipt.anchor, MAMBA, -1)
+        top = receipt.swa_top
+        if top is not None and top is not receipt.full_top:
+            top.tops.remove(receipt)
+        receipt.swa_top, receipt.state = None, False
+
     def _refresh_released(self, nodes: list[Node]) -> None:
         """Only now, when all components are released, is eligibility decided (U-3)."""
         self._refresh_leaf_sets(*nodes)

@@ -32,7 +32,7 @@ class Matching(Insertion):
 
     def _match(self, namespace: str, tokens: tuple[int, ...]) -> MatchResult:
         length = len(tokens) // self.page * self.page
-        if not length:
+        if not length or self.config.disable:
             return MatchResult(self.root, self.root, NO_SLOTS)
         node = self._descend(namespace, tokens[:length])
         path = node.upwards()[::-1]
@@ -79,18 +79,19 @@ class Matching(Insertion):
         return run + len(node.key) if present else 0
 
     def _match_result(self, device: Node, best: Node, seen: Node) -> MatchResult:
-        host_hit = sum(
-            len(n.key) for n in best.upwards() if n.start >= device.end and n.full.host is not None
-        )
-        window = self._window(best, self.config.sliding_window) if self.has_swa else []
-        swa_host_hit = sum(
-            len(n.key) for n in window if n.swa.device is None and n.swa.host is not None
-        )
-        mamba_host_hit = int(best.mamba.device is None and best.mamba.host is not None)
-        hits = (host_hit, swa_host_hit, mamba_host_hit)
+        hits = self._hits(device, best)
         return MatchResult(
             device, best, self._path_slots(device), *hits, self._branching(device, seen)
         )
+
+    def _hits(self, device: Node, best: Node) -> tuple[int, int, int]:
+        """On host below the device prefix: FULL tokens (U-9), SWA tokens of the window, states."""
+        full = sum(
+            len(n.key) for n in best.upwards() if n.start >= device.end and n.full.host is not None
+        )
+        window = self._window(best, self.config.sliding_window) if self.has_swa else []
+        swa = sum(len(n.key) for n in window if n.swa.device is None and n.swa.host is not None)
+        return full, swa, int(best.mamba.device is None and best.mamba.host is not None)
 
     def _branching(self, device: Node, seen: Node) -> int:
         """Where a run should checkpoint to make usable next time what was of no use now."""

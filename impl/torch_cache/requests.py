@@ -1,117 +1,20 @@
-"""Requests as the scheduler runs them (domain.md 6.9)."""
+"""Running requests: prefill, decode, the sliding window, and the end (domain.md 6.9)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import torch
 from torch import Tensor
 
+from radixproof.impl.torch_cache.admission import Admission, Request
 from radixproof.impl.torch_cache.insertion import Incoming
-from radixproof.impl.torch_cache.load_back import LoadBack
 from radixproof.impl.torch_cache.matching import MatchResult
 from radixproof.impl.torch_cache.memory import NO_SLOTS
-from radixproof.impl.torch_cache.node import Node, Receipt
-from radixproof.impl.torch_cache.req_to_token import ReqToToken
-from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
-from radixproof.model.operations import LOAD, Admit
+from radixproof.model.config import FULL, MAMBA, SWA
+from radixproof.model.operations import LOAD
 from radixproof.model.payload import NEVER_WRITTEN, advance_state, prefix_tags
 
 
-@dataclass(slots=True, eq=False)
-class Request:
-    """A running request; its slots are ``allocated`` entries of a row of the table.
-
-    ``state``: its own state slot (MAMBA; empty without). Before its first forward pass that is to
-    be copied from ``state_source``, or zeroed, or is filled by a load.
-    """
-
-    name: str
-    namespace: str
-    tokens: tuple[int, ...]
-    priority: int
-    prompt_len: int
-    row: int
-    allocated: int
-    protected: int
-    committed: int
-    last_node: Node
-    receipt: Receipt
-    swa_evicted: int = 0
-    state: Tensor = NO_SLOTS
-    state_source: Tensor | None = None
-    zero_state: bool = False
-
-
-class Requests(LoadBack):
-    """Admission, prefill, decode, the sliding window, and the end."""
-
-    def __init__(self, config: CacheConfig, device: torch.device) -> None:
-        super().__init__(config, device)
-        self.requests: dict[str, Request] = {}
-        self.req_to_token = ReqToToken()
-
-    def _admit(self, new: Admit) -> tuple[Request | None, MatchResult, bool]:
-        """All tokens but the last are matched, so that one is always computed."""
-        found = self._match(new.namespace, new.tokens[:-1])
-        node, plan = found.device, None
-        held, _ = self._acquire(node, "request", new.request)
-        state = self._take_state_slot(found.best) if self.has_mamba else NO_SLOTS
-        if state is None:
-            self._release(held)
-            return None, found, False
-        if new.load_back and self._needs_loading(found):
-            plan = self._load_back(found.best, new.mem_quota, state)
-            node = found.best if plan else node
-        receipt, _ = self._acquire(node, "request", new.request)
-        self._release(held)
-        slots = self._path_slots(node)
-        row = self.req_to_token.take()
-        self.req_to_token.write(row, 0, slots)
-        request = Request(
-            name=new.request,
-            namespace=new.namespace,
-            tokens=new.tokens,
-            priority=new.priority,
-            prompt_len=len(new.tokens),
-            row=row,
-            allocated=len(slots),
-            protected=node.end,
-            committed=node.end,
-            last_node=node,
-            receipt=receipt,
-            state=state,
-        )
-        if self.has_mamba and not (plan and plan.mamba):
-            self._prepare_state(request, found)
-        self.requests[new.request] = request
-        return request, found, plan is not None
-
-    def _needs_loading(self, found: MatchResult) -> bool:
-        evicted = not found.best.is_root and found.best.full.device is None
-        return evicted or max(found.host_hit, found.swa_host_hit, found.mamba_host_hit) > 0
-
-    # The state of a request (MAMBA): a slot of its own, never one of the tree's
-
-    def _take_state_slot(self, matched: Node) -> Tensor | None:
-        """One free state slot, evicting one state if there is none, but nothing of the match."""
-        slot = self.memory.allocate(MAMBA, 1)
-        if slot is None:
-            pins = self._pin_match(matched)
-            self._evict({MAMBA: 1})
-            for pin in pins:
-                self._release(pin)
-            slot = self.memory.allocate(MAMBA, 1)
-        return slot
-
-    def _pin_match(self, matched: Node) -> list[Receipt]:
-        """What will be loaded must survive the eviction for the state slot, on both tiers."""
-        return [self._acquire(matched, "request")[0], self._acquire_host(matched, "request")]
-
-    def _prepare_state(self, request: Request, found: MatchResult) -> None:
-        """Copy-on-write from the end of the usable prefix (U-8); zeros where nothing is usable."""
-        request.state_source = request.last_node.mamba.device
-        request.zero_state = request.state_source is None
+class Requests(Admission):
+    """Prefill, decode, the sliding window, and the end."""
 
     def _fill_state(self, request: Request) -> None:
         """What the batch does before the request's first forward pass."""
@@ -152,7 +55,7 @@ class Requests(LoadBack):
 
     def _make_room_for_chunk(self, request: Request, tokens: int) -> Tensor | None:
         """Room for a chunk and a slot for the state that the tree will get; ``None``: no memory."""
-        if not self.has_mamba:
+        if not self.has_mamba or self.config.disable:
             return NO_SLOTS if self._make_room(request, tokens) else None
         need = max(0, request.committed + tokens - request.allocated)
         wanted = {FULL: need, SWA: need if self.has_swa else 0, MAMBA: 1}
@@ -193,6 +96,8 @@ class Requests(LoadBack):
 
         The tree gets a copy of the state, in ``fork``.
         """
+        if self.config.disable:
+            return 0
         if len(fork):
             self.memory.copy_state(request.state, fork)
         inserted = self._insert(
@@ -249,6 +154,15 @@ class Requests(LoadBack):
         self.memory.free_composite(self._row(request, request.protected, request.allocated))
         self._leave(request)
         self._dispose_of_state(request.state)
+
+    def _retract(self, request: Request) -> MatchResult:
+        """Give everything back and wait again, with all tokens so far for a prompt."""
+        self._abort(request)
+        return self._prepare(request.name, request.namespace, request.tokens, request.priority)
+
+    def _window_left_prefix(self, request: Request) -> bool:
+        """The next token attends to nothing of the protected prefix through the window."""
+        return request.committed - (self.config.sliding_window - 1) >= request.protected
 
     def _leave(self, request: Request) -> None:
         self._release(request.receipt)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from radixproof.impl.torch_cache.admission import Candidate as LiveCandidate
+from radixproof.impl.torch_cache.admission import Request as LiveRequest
 from radixproof.impl.torch_cache.cache import TorchCache
 from radixproof.impl.torch_cache.node import Label, Value
 from radixproof.impl.torch_cache.node import Node as RadixNode
 from radixproof.impl.torch_cache.node import Receipt as LiveReceipt
 from radixproof.impl.torch_cache.node import Transfer as LiveTransfer
-from radixproof.impl.torch_cache.requests import Request as LiveRequest
 from radixproof.model.operations import LOAD, WRITE
 from radixproof.model.snapshot import (
     DETACHED,
     ROOT,
+    Candidate,
     Move,
     Node,
     Placement,
@@ -95,6 +97,7 @@ class Observer:
             armed_failures={
                 name: a.armed for name, a in cache.memory.allocators.items() if a.armed
             },
+            candidates=tuple(self.candidate(c) for _, c in sorted(cache.candidates.items())),
         )
 
     def node(self, index: int, node: RadixNode) -> Node:
@@ -146,6 +149,10 @@ class Observer:
         full = r.full_top.start if r.full_top is not None else None
         swa = r.swa_top.start if r.swa_top is not None else None
         return Receipt(r.tier, r.owner, r.name, self.of(r.anchor), full, swa, r.state)
+
+    def candidate(self, c: LiveCandidate) -> Candidate:
+        last_node = self.of(c.device)
+        return Candidate(c.name, c.namespace, c.tokens, c.priority, last_node, c.best_end)
 
     def request(self, r: LiveRequest) -> Request:
         return Request(

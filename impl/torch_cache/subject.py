@@ -9,6 +9,7 @@ import torch
 
 from radixproof.impl.torch_cache.cache import TorchCache
 from radixproof.impl.torch_cache.errors import ArgumentError, BusyError, ProtocolError
+from radixproof.impl.torch_cache.matching import MatchResult
 from radixproof.impl.torch_cache.snapshot import Observer
 from radixproof.model import operations as op
 from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
@@ -124,6 +125,32 @@ class TorchSubject:
     def _states(self, **values: int) -> dict[str, int]:
         """Numbers that only a cache with states answers."""
         return values if self.cache.has_mamba else {}
+
+    def _prepare(self, o: op.Prepare) -> Outcome:
+        return self._waiting(self.cache.prepare(o))
+
+    def _waiting(self, found: MatchResult) -> Outcome:
+        return ok(
+            device_hit=found.device.end,
+            best_match=found.best.end,
+            host_hit=found.host_hit,
+            swa_host_hit=found.swa_host_hit,
+            **self._states(mamba_host_hit=found.mamba_host_hit),
+        )
+
+    def _proceed(self, o: op.Proceed) -> Outcome:
+        request, loaded = self.cache.proceed(o)
+        if request is None:
+            return refused("no state slot")
+        row = self.cache.req_to_token.read(request.row, 0, request.protected)
+        return ok(tuple(row.tolist()), loaded=int(loaded), protected=request.protected)
+
+    def _retract(self, o: op.Retract) -> Outcome:
+        return self._waiting(self.cache.retract(o))
+
+    def _release_window(self, o: op.ReleaseWindow) -> Outcome:
+        self.cache.release_window(o)
+        return ok()
 
     def _prefill(self, o: op.Prefill) -> Outcome:
         request, prefix_len = self.cache.prefill(o)

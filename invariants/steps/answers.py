@@ -20,6 +20,7 @@ def _request(view: View, name: str) -> Request | None:
 @step_invariant(
     "S-admit-2",
     op.Admit,
+    op.Prepare,
     formula="ok => device_hit, host_hit, swa_host_hit = those of the prompt but its last token in"
     " the state before; loaded = loads queued",
     without_it="The scheduler budgets a request by what it was told is cached.",
@@ -29,10 +30,14 @@ def an_admission_reports_what_a_match_would(step: Step) -> Iterator[Fault]:
     """The hits of an admission are those of a match of all its tokens but the last."""
     if not is_ok(step):
         return
-    assert isinstance(step.operation, op.Admit)
+    assert isinstance(step.operation, op.Admit | op.Prepare)
     o = step.operation
     wanted = _hits(step.before, o.namespace, aligned(step.before, o.tokens[:-1]))
-    wanted["loaded"] = len(step.after.loads) - len(step.before.loads)
+    best = wanted.pop("best_match")
+    if isinstance(o, op.Prepare):
+        wanted["best_match"] = best
+    else:
+        wanted["loaded"] = len(step.after.loads) - len(step.before.loads)
     for name, length in wanted.items():
         if step.outcome.values.get(name) != length:
             yield Fault(f"{name} is {step.outcome.values.get(name)}, not {length}")
@@ -190,8 +195,8 @@ class _Piece:
 
 def _hits(view: View, namespace: str, key: tuple[int, ...]) -> dict[str, int]:
     """What 6.1 finds, read off an unsplit tree: ends are node ends and where the key leaves one."""
-    pieces = _pieces(view, namespace, key)
     config = view.config
+    pieces = [] if config.disable else _pieces(view, namespace, key)
     tiers = frozenset(("device", "host") if config.has_host else ("device",))
 
     def usable(end: int, allowed: frozenset[str]) -> bool:
@@ -210,6 +215,7 @@ def _hits(view: View, namespace: str, key: tuple[int, ...]) -> dict[str, int]:
     host_only = [p for p in window if p.swa == {"host"}]
     hits = {
         "device_hit": device,
+        "best_match": best,
         "host_hit": sum(p.end - p.start for p in below),
         "swa_host_hit": sum(p.end - p.start for p in host_only),
     }

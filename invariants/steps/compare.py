@@ -13,7 +13,7 @@ from radixproof.model.outcome import Status
 from radixproof.model.snapshot import Placement, Slots
 
 INSERTING = (op.Insert, op.Prefill, op.Finish)
-LOADING = (op.LoadBack, op.Admit)
+LOADING = (op.LoadBack, op.Admit, op.Proceed)
 EVICTING_DEVICE = (op.Evict, op.Prefill, op.Decode, *LOADING)
 """Operations that may evict device data, themselves or to make room."""
 

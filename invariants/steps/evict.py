@@ -121,6 +121,7 @@ def eviction_takes_the_least_recent_of_a_list(step: Step) -> Iterator[Fault]:
     op.Evict,
     op.LoadBack,
     op.Admit,
+    op.Proceed,
     op.Decode,
     op.EvictHost,
     formula="n in N after, its SWA gone from a tier in this step => its state gone from that tier",

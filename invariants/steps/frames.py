@@ -29,9 +29,11 @@ from radixproof.model.operations import Operation
 from radixproof.model.snapshot import Node, Receipt, Request, Transfer
 
 _ALLOCATING = (*INSERTING, op.Decode, *LOADING)
-_OF_REQUESTS = (op.Admit, op.Prefill, op.Decode, op.SlideWindow, op.Finish, op.Abort)
+_ENDING = (op.Finish, op.Abort, op.Retract)
+_OF_REQUESTS = (op.Admit, op.Prepare, op.Proceed, op.Prefill, op.Decode, op.SlideWindow)
+_OF_REQUESTS_TOO = (op.ReleaseWindow, *_ENDING)
 _WRITING = (op.Insert, op.Prefill, op.Decode)
-_TOUCHING = (op.Match, op.Insert, op.Admit, op.Prefill, op.Finish)
+_TOUCHING = (op.Match, op.Insert, op.Admit, op.Prepare, op.Prefill, op.Finish, op.Retract)
 
 
 def _except(*classes: type[Operation]) -> tuple[type[Operation], ...]:
@@ -79,7 +81,7 @@ def an_insert_raises_priorities_on_its_path_only(step: Step) -> Iterator[Fault]:
 
 @step_invariant(
     "S-frame-3",
-    *_except(*_OF_REQUESTS),
+    *_except(*_OF_REQUESTS, *_OF_REQUESTS_TOO),
     formula="requests after = requests before",
     without_it="A request's row would follow something that it has no part in.",
     taught_by="M-4, M-11",
@@ -87,6 +89,8 @@ def an_insert_raises_priorities_on_its_path_only(step: Step) -> Iterator[Fault]:
 def requests_change_only_by_their_own_operations(step: Step) -> Iterator[Fault]:
     """Operations that name no request change no request."""
     before, after = _requests(step.before), _requests(step.after)
+    if step.before.candidates != step.after.candidates:
+        yield from _waiting_changed(step)
     for name in sorted(before.keys() | after.keys()):
         if before.get(name) != after.get(name):
             yield Fault(f"request {name} changed")
@@ -114,8 +118,9 @@ def receipts_change_only_for_their_owner(step: Step) -> Iterator[Fault]:
             classes = (op.Unlock, op.HostUnlock) if ended else (op.Lock, op.HostLock)
             allowed = isinstance(o, classes) and o.holder == name
         elif owner == "request":
-            # Finish and Abort only give back; Admit only takes; a chunk moves the lock on.
-            only = (op.Prefill, op.Finish, op.Abort) if ended else (op.Admit, op.Prefill)
+            # A chunk, a retraction and going on move the lock; an early release makes it less.
+            moving = (op.Prefill, op.Proceed, op.Retract, op.ReleaseWindow)
+            only = (*moving, *_ENDING) if ended else (*moving, op.Admit, op.Prepare)
             allowed = isinstance(o, only) and o.request == name
         elif ended:
             allowed = isinstance(o, op.Observe) and o.stream == owner
@@ -129,8 +134,8 @@ def receipts_change_only_for_their_owner(step: Step) -> Iterator[Fault]:
     "S-frame-5",
     *_except(op.Execute, op.Observe, op.StartLoading),
     formula="each queue after = queue before ++ new; new writes only in inserts, new loads only in"
-    " load-backs; same slots, stages and submissions (Prefill may run loads, and Abort where one"
-    " would write into its state slot)",
+    " load-backs; same slots, stages and submissions (Prefill may run loads; Abort and Retract"
+    " where one would write into its state slot)",
     without_it="A copy that leaves its queue unseen never releases what it pins.",
     taught_by="M-3, M-17, M-40",
     holds_under=WITH_HOST,
@@ -217,7 +222,9 @@ def only_use_refreshes_recency(step: Step) -> Iterator[Fault]:
     """Only matching and inserting make a node more recent; all others keep the order."""
     before, after = step.before, step.after
     lists = [("access order", before.access_order, after.access_order)]
-    if not isinstance(step.operation, op.LoadBack):  # loaded data enters its list in front
+    if not isinstance(
+        step.operation, op.LoadBack | op.Proceed
+    ):  # loaded data enters its list in front
         lists += [(f"{c} list", order, after.lru.get(c, ())) for c, order in before.lru.items()]
     for name, old, new in lists:
         left = _ids(before, old)
@@ -290,7 +297,7 @@ def only_device_eviction_loses_device_data(step: Step) -> Iterator[Fault]:
 
 def _waits_for_its_state(step: Step) -> bool:
     """An abort first lets a load finish that would write into the slot it gives back."""
-    if not isinstance(step.operation, op.Abort):
+    if not isinstance(step.operation, op.Abort | op.Retract):
         return False
     name = step.operation.request
     own = [r.state_slot for r in step.before.requests if r.name == name]
@@ -329,6 +336,19 @@ def _id(view: View, index: int) -> int:
 
 def _ids(view: View, indices: tuple[int, ...]) -> list[int]:
     return [_id(view, i) for i in indices]
+
+
+def _waiting_changed(step: Step) -> Iterator[Fault]:
+    """Candidates as they are, but for the index of their last node."""
+    before, after = (
+        [
+            (c.name, c.namespace, c.tokens, c.priority, _id(v, c.last_node), c.best_match)
+            for c in v.candidates
+        ]
+        for v in (step.before, step.after)
+    )
+    if before != after:
+        yield Fault("a waiting request changed")
 
 
 def _requests(view: View) -> dict[str, tuple[Any, ...]]:

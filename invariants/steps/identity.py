@@ -22,7 +22,10 @@ _NEVER_EVICTING = (
     op.Execute,
     op.Observe,
     op.SlideWindow,
+    op.ReleaseWindow,
+    op.Prepare,
     op.Abort,
+    op.Retract,
     op.FailAllocation,
 )
 

@@ -37,6 +37,7 @@ def only_host_eviction_loses_host_data(step: Step) -> Iterator[Fault]:
     op.Evict,
     op.LoadBack,
     op.Admit,
+    op.Proceed,
     op.Decode,
     formula="n backed up, on device before and not after => n in N, evicted, backed up, and an"
     " H-leaf if childless and unlocked (write-back: unless the host is short)",

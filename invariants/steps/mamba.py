@@ -64,7 +64,7 @@ def the_state_of_what_was_computed_is_cached(step: Step) -> Iterator[Fault]:
     o = step.operation
     assert isinstance(o, op.Prefill | op.Finish)
     r = _request(step.before, o.request)
-    if r is None:
+    if r is None or step.before.config.disable:
         return
     done = r.committed + (o.count if isinstance(o, op.Prefill) else 0)
     if not _has_state(step.after, r.namespace, r.tokens[:done]):
@@ -74,6 +74,7 @@ def the_state_of_what_was_computed_is_cached(step: Step) -> Iterator[Fault]:
 @step_invariant(
     "S-admit-4",
     op.Admit,
+    op.Proceed,
     formula="ok => the new request's state slot is free before, and exactly one of: it is zeroed"
     " (nothing usable); copied from its last node's state; filled by a load of this step",
     without_it="It would compute on a slot of the tree, or go on from nothing.",
@@ -84,7 +85,7 @@ def an_admitted_request_gets_its_prefixs_state(step: Step) -> Iterator[Fault]:
     """A new request has a state slot of its own, to be filled with the state of its prefix."""
     if not is_ok(step) or not step.before.config.has_mamba:
         return
-    assert isinstance(step.operation, op.Admit)
+    assert isinstance(step.operation, op.Admit | op.Proceed)
     r = _request(step.after, step.operation.request)
     if r is None:
         return

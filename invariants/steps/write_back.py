@@ -10,7 +10,7 @@ from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
 from radixproof.model.config import MAMBA
 
-_ONLY_EVICTING = (op.Evict, op.LoadBack, op.Admit, op.Decode)
+_ONLY_EVICTING = (op.Evict, op.LoadBack, op.Admit, op.Proceed, op.Decode)
 """Operations that evict and do not insert: what they evict is not revived by themselves."""
 
 

@@ -132,6 +132,7 @@ def remove_last_node(s: Snapshot, choose: RandomChooser) -> Snapshot:
         loads=tuple(map(transfer, s.loads)),
         receipts=tuple(replace(r, anchor=lost(r.anchor)) for r in s.receipts),
         requests=tuple(replace(r, last_node=lost(r.last_node)) for r in s.requests),
+        candidates=tuple(replace(c, last_node=lost(c.last_node)) for c in s.candidates),
         nodes=s.nodes[:-1],
         device_leaves=without(s.device_leaves),
         host_leaves=without(s.host_leaves),
@@ -281,6 +282,31 @@ def change_state(s: Snapshot, choose: RandomChooser) -> Snapshot:
     return _request(s, choose, changed) if s.config.has_mamba else s
 
 
+def change_candidate(s: Snapshot, choose: RandomChooser) -> Snapshot:
+    """A request that waits is lost, or waits on something else."""
+    if not s.candidates:
+        return s
+    first, *rest = s.candidates
+    changed = (
+        replace(first, tokens=first.tokens[:-1]),
+        replace(first, best_match=first.best_match + 1),
+        replace(first, last_node=DETACHED),
+        replace(first, name="r9"),
+    )
+    left = (*rest,) if choose.chance(30) else (choose.pick(changed), *rest)
+    return replace(s, candidates=left)
+
+
+def invent_node(s: Snapshot, choose: RandomChooser) -> Snapshot:
+    """Where there is none, as in a cache that is switched off."""
+    if s.nodes:
+        return s
+    key = (1,) * s.config.page_size
+    data = Placement(device=tuple(range(s.config.page_size, 2 * s.config.page_size)))
+    node = Node("", key, key, key, -1, -1, 7, data, None, 0, 0, None)
+    return replace(s, nodes=(node,))
+
+
 def change_armed(s: Snapshot, choose: RandomChooser) -> Snapshot:
     pool = choose.pick(tuple(s.pools))
     armed = dict(s.armed_failures)
@@ -328,6 +354,8 @@ CORRUPTIONS: dict[str, Corruption] = {
         change_row,
         change_progress,
         change_state,
+        change_candidate,
+        invent_node,
         change_armed,
     )
 }

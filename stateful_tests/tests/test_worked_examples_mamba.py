@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from radixproof.model import operations as op
@@ -164,10 +166,8 @@ def test_a_load_fills_the_requests_slot_too(open_subject: OpenSubject) -> None:
 def test_a_branching_point_is_reported(
     open_subject: OpenSubject, chunk: int, branching: int
 ) -> None:
-    sizes = {"host_full_slots": 0, "host_mamba_slots": 0, "mamba_chunk_size": chunk}
-    x = Example(
-        open_subject, CacheConfig(**{**STATES.to_json(), **sizes, "components": (FULL, MAMBA)})
-    )
+    alone = replace(STATES, host_full_slots=0, host_mamba_slots=0, mamba_chunk_size=chunk)
+    x = Example(open_subject, alone)
     x.insert(1, 2, 3, 4)
     assert x.match(1, 2, 3, 9).values["branching"] == branching
     assert x.match(1, 2, 3, 4).values["branching"] == 0

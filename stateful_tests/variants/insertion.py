@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from radixproof.impl.torch_cache.admission import Request
 from radixproof.impl.torch_cache.cache import TorchCache
 from radixproof.impl.torch_cache.insertion import Incoming
 from radixproof.impl.torch_cache.node import Node
-from radixproof.impl.torch_cache.requests import Request
 from radixproof.stateful_tests.variants.variant import variant
 from radixproof.stateful_tests.verdict import CRASH
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from radixproof.impl.torch_cache.admission import Request
 from radixproof.impl.torch_cache.cache import TorchCache
 from radixproof.impl.torch_cache.insertion import Incoming
-from radixproof.impl.torch_cache.matching import MatchResult
 from radixproof.impl.torch_cache.memory import NO_SLOTS
 from radixproof.impl.torch_cache.node import Node, Receipt
-from radixproof.impl.torch_cache.requests import Request
 from radixproof.model.config import MAMBA
 from radixproof.stateful_tests.variants.variant import variant
 from radixproof.stateful_tests.verdict import CRASH
@@ -20,9 +19,9 @@ _OWNERS = "device-slots-have-one-owner"
 
 @variant("M-37", "after a refused load the state slot is neither filled nor zeroed (U-8)", *_START)
 class LeavesTheStateUnfilled(TorchCache):
-    def _prepare_state(self, request: Request, found: MatchResult) -> None:
-        super()._prepare_state(request, found)
-        if found.best is not request.last_node:
+    def _prepare_state(self, request: Request, best: Node) -> None:
+        super()._prepare_state(request, best)
+        if best is not request.last_node:
             request.state_source, request.zero_state = None, False
 
 
@@ -63,8 +62,8 @@ class LeaksDuplicateStates(TorchCache):
     "M-46", "a request computes on the tree's own state slot: no copy-on-write", _OWNERS, CRASH
 )
 class ComputesOnTheTreesState(TorchCache):
-    def _prepare_state(self, request: Request, found: MatchResult) -> None:
-        super()._prepare_state(request, found)
+    def _prepare_state(self, request: Request, best: Node) -> None:
+        super()._prepare_state(request, best)
         if request.state_source is not None:
             self._dispose_of_state(request.state)
             request.state, request.state_source = request.state_source, None
