@@ -9,7 +9,7 @@ from pathlib import Path
 
 from radixproof.cli.errors import UsageError
 from radixproof.impl.torch_cache.subject import open_torch
-from radixproof.model.config import COMPONENTS, FULL, WRITE_POLICIES
+from radixproof.model.config import COMPONENT_SETS, MAMBA, WRITE_POLICIES
 from radixproof.model.reference import ReferenceModel
 from radixproof.model.subject import OpenSubject
 from radixproof.stateful_tests.configs import Limits
@@ -24,7 +24,7 @@ def add_subject(parser: argparse.ArgumentParser) -> None:
 
 
 def add_limits(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--components", metavar="LIST", help="full or full,swa")
+    parser.add_argument("--components", metavar="LIST", help="such as full,swa,mamba")
     parser.add_argument("--policy", choices=tuple(WRITE_POLICIES), help="write policy")
     parser.add_argument("--page-size", type=positive, metavar="N", help="tokens in a page")
 
@@ -90,8 +90,11 @@ def limits_of(args: argparse.Namespace) -> Limits:
     components = None
     if args.components is not None:
         components = tuple(args.components.split(","))
-        if components not in ((FULL,), COMPONENTS):
-            raise UsageError(f"--components must be full or full,swa, not {args.components!r}")
+        if components not in COMPONENT_SETS:
+            known = "; ".join(",".join(c) for c in COMPONENT_SETS)
+            raise UsageError(f"--components must be one of {known}, not {args.components!r}")
+        if MAMBA in components and args.page_size not in (None, 1):
+            raise UsageError("--page-size must be 1 with mamba")
     return Limits(components, args.policy, args.page_size)
 
 

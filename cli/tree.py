@@ -21,8 +21,10 @@ def node_text(snapshot: Snapshot, i: int) -> str:
     parts = [_name(n), f"FULL {_where(n.full)}"]
     if n.swa is not None:
         parts.append(f"SWA {_where(n.swa)}")
-    locks = [str(p.lock) for p in (n.full, n.swa) if p is not None]
-    host_locks = [str(p.host_lock) for p in (n.full, n.swa) if p is not None]
+    if n.mamba is not None:
+        parts.append(f"MAMBA {_where(n.mamba)}")
+    locks = [str(p.lock) for p in n.placements]
+    host_locks = [str(p.host_lock) for p in n.placements]
     if set(locks) != {"0"}:
         parts.append(f"lock {'/'.join(locks)}")
     if set(host_locks) != {"0"}:

@@ -21,7 +21,7 @@ from radixproof.cli.options import (
 )
 from radixproof.cli.progress import meter
 from radixproof.cli.report import counterexample_text, keep
-from radixproof.model.config import COMPONENTS, SWA, CacheConfig
+from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
 from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.mooncake import WorkloadError, read
 from radixproof.stateful_tests.workload import WorkloadReport, run_workload
@@ -34,6 +34,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--block-tokens", type=positive, default=1, metavar="N")
     parser.add_argument("--device-slots", type=positive, default=1024, metavar="N")
     parser.add_argument("--host-slots", type=positive, default=8192, metavar="N")
+    parser.add_argument("--states", type=positive, default=64, metavar="N", help="MAMBA slots")
+    parser.add_argument("--host-states", type=positive, default=512, metavar="N")
     parser.add_argument("--window", type=positive, default=8, metavar="N", help="SWA window")
     parser.add_argument("--running", type=positive, default=4, metavar="N", help="at a time")
     parser.add_argument(
@@ -80,7 +82,7 @@ def config_of(args: argparse.Namespace) -> CacheConfig:
     limits = limits_of(args)
     size = limits.page_size or 1
     device, host = (-(-n // size) * size for n in (args.device_slots, args.host_slots))
-    components = limits.components or COMPONENTS
+    components = limits.components or (FULL, SWA)
     return CacheConfig(
         components=components,
         page_size=size,
@@ -89,6 +91,8 @@ def config_of(args: argparse.Namespace) -> CacheConfig:
         swa_slots=device if SWA in components else 0,
         host_full_slots=host,
         host_swa_slots=host if SWA in components else 0,
+        mamba_slots=args.states if MAMBA in components else 0,
+        host_mamba_slots=args.host_states if MAMBA in components else 0,
         write_policy=limits.write_policy or "write_through",
     )
 
@@ -105,8 +109,7 @@ def report_text(r: WorkloadReport) -> str:
             f" {r.device_evicted_tokens}, host {r.host_evicted_tokens}",
             f"{r.steps} steps in {r.seconds:.1f} s ({r.steps / max(r.seconds, 1e-9):.0f}/s);"
             f" outcomes compared every step; states, {r.evaluations} invariant evaluations and"
-            f" all bytes in use at {r.looks} looks: when a prompt is complete and every"
-            f" {r.sample} steps",
+            f" all bytes in use at {r.looks} looks, at most {r.sample} steps apart",
         )
     )
 

@@ -19,6 +19,8 @@ from radixproof.invariants.violation import Fault
 )
 def backup_is_prefix_closed(view: View) -> Iterator[Fault]:
     """Each backed-up node's parent is backed up."""
+    if not view.config.writes_through:
+        return
     nodes = view.nodes
     for i, n in enumerate(nodes):
         if n.full.host is not None and n.parent >= 0 and nodes[n.parent].full.host is None:
@@ -52,6 +54,8 @@ def host_only_nodes_can_be_reached(view: View) -> Iterator[Fault]:
 )
 def host_only_never_follows_device_only(view: View) -> Iterator[Fault]:
     """No host-only node lies below a device-only parent."""
+    if not view.config.writes_through:
+        return
     nodes = view.nodes
     for i, n in enumerate(nodes):
         if n.full.device is not None or n.parent < 0:

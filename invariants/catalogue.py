@@ -21,8 +21,10 @@ STATE = "state"
 STEP = "step"
 ALWAYS = "always"
 WRITE_THROUGH = "under write-through with a host tier"
+WRITE_BACK = "under write-back with a host tier"
 WITH_HOST = "with a host tier"
 WITH_SWA = "with sliding-window attention"
+WITH_MAMBA = "with recurrent states"
 
 
 @dataclass(frozen=True)

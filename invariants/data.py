@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 
-from radixproof.invariants.catalogue import WITH_HOST, state_invariant
+from radixproof.invariants.catalogue import WITH_HOST, WITH_MAMBA, state_invariant
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
+from radixproof.model.config import MAMBA
 from radixproof.model.payload import prefix_tags
 from radixproof.model.snapshot import Pool, Slots
 
@@ -89,6 +90,33 @@ def requests_read_their_own_prefix(view: View) -> Iterator[Fault]:
             )
 
 
+@state_invariant(
+    "I-37",
+    formula="all requests r: the state it goes on from (its slot, the slot to be copied, or zeros)"
+    " = prefix(r)[:committed]",
+    without_it="A recurrent model would continue from another prefix, and nothing would show it.",
+    taught_by="SGLang 30986, M-37",
+    holds_under=WITH_MAMBA,
+)
+def requests_go_on_from_their_own_state(view: View) -> Iterator[Fault]:
+    """A running request's state, or the one that it is about to copy, is that of its own tokens."""
+    if not view.config.has_mamba:
+        return
+    pool = view.pools[MAMBA]
+    for r in view.requests:
+        slot = r.state_slot if r.state_source is None else r.state_source
+        if slot is None:
+            yield Fault(f"request {r.name} has no state slot")
+        elif r.zero_state or not r.committed:
+            if r.committed or not r.zero_state:
+                yield Fault(f"request {r.name} has {r.committed} tokens, zero_state {r.zero_state}")
+        else:
+            wanted = tags_of(r.namespace, r.tokens)[r.committed - 1 : r.committed]
+            if _mismatches(pool, (slot,), wanted, arriving(view, "load", MAMBA)):
+                told = f"request {r.name} goes on from a foreign state in slot {slot}"
+                yield Fault(told, (), ((MAMBA, slot),))
+
+
 def _wrong(view: View, component: str, tier: str, coming: set[int]) -> Iterator[Fault]:
     name = component if tier == "device" else f"host_{component}"
     pool = view.pools[name]
@@ -97,7 +125,9 @@ def _wrong(view: View, component: str, tier: str, coming: set[int]) -> Iterator[
         slots = None if p is None else p.device if tier == "device" else p.host
         if slots is None:
             continue
-        tags = tags_of(n.namespace, n.tokens)[n.start :]
+        tags = tags_of(n.namespace, n.tokens)[
+            n.end - len(slots) if component == MAMBA else n.start :
+        ]
         wrong = _mismatches(pool, slots, tags, coming)
         if wrong:
             yield Fault(

@@ -18,7 +18,7 @@ from radixproof.invariants.violation import Fault
 )
 def nothing_is_held_when_idle(view: View) -> Iterator[Fault]:
     """Without requests, receipts and transfers nothing is locked, marked or missing."""
-    if view.requests or view.writes or view.loads or view.receipts:
+    if view.requests or view.candidates or view.writes or view.loads or view.receipts:
         return
     tree = dict.fromkeys(view.pools, 0)
     for i, n in enumerate(view.nodes):

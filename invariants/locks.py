@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from radixproof.invariants.catalogue import WITH_SWA, state_invariant
+from radixproof.invariants.catalogue import WITH_MAMBA, WITH_SWA, state_invariant
 from radixproof.invariants.coverage import lock_sums
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
@@ -20,8 +20,8 @@ from radixproof.model.snapshot import ROOT
 def lock_counts_are_not_negative(view: View) -> Iterator[Fault]:
     """No lock count is below zero."""
     for i, n in enumerate(view.nodes):
-        for p in (n.full, n.swa):
-            if p is not None and (p.lock < 0 or p.host_lock < 0):
+        for p in n.placements:
+            if p.lock < 0 or p.host_lock < 0:
                 yield Fault(f"{view.name(i)} has a negative lock count", (i,))
 
 
@@ -34,12 +34,12 @@ def lock_counts_are_not_negative(view: View) -> Iterator[Fault]:
 def lock_counts_are_sums_of_receipts(view: View) -> Iterator[Fault]:
     """A node's device lock counts are the numbers of live receipts that cover it."""
     sums = lock_sums(view)
-    full, swa = sums["full", "device"], sums["swa", "device"]
-    for i, n in enumerate(view.nodes):
-        if n.full.lock != full[i]:
-            yield Fault(f"{view.name(i)}: FULL lock {n.full.lock}, receipts {full[i]}", (i,))
-        if n.swa is not None and n.swa.lock != swa[i]:
-            yield Fault(f"{view.name(i)}: SWA lock {n.swa.lock}, receipts {swa[i]}", (i,))
+    for c in view.config.components:
+        counts = sums[c, "device"]
+        for i, n in enumerate(view.nodes):
+            p = n.placement(c)
+            if p is not None and p.lock != counts[i]:
+                yield Fault(f"{view.name(i)}: {c} lock {p.lock}, receipts {counts[i]}", (i,))
 
 
 @state_invariant(
@@ -51,12 +51,12 @@ def lock_counts_are_sums_of_receipts(view: View) -> Iterator[Fault]:
 def host_lock_counts_are_sums_of_receipts(view: View) -> Iterator[Fault]:
     """A node's host lock counts are the numbers of live host receipts that cover it."""
     sums = lock_sums(view)
-    full, swa = sums["full", "host"], sums["swa", "host"]
-    for i, n in enumerate(view.nodes):
-        if n.full.host_lock != full[i]:
-            yield Fault(f"{view.name(i)}: FULL host lock {n.full.host_lock}, not {full[i]}", (i,))
-        if n.swa is not None and n.swa.host_lock != swa[i]:
-            yield Fault(f"{view.name(i)}: SWA host lock {n.swa.host_lock}, not {swa[i]}", (i,))
+    for c in view.config.components:
+        counts = sums[c, "host"]
+        for i, n in enumerate(view.nodes):
+            p = n.placement(c)
+            if p is not None and p.host_lock != counts[i]:
+                yield Fault(f"{view.name(i)}: {c} host lock {p.host_lock}, not {counts[i]}", (i,))
 
 
 @state_invariant(
@@ -92,17 +92,39 @@ def swa_locks_never_exceed_full_locks(view: View) -> Iterator[Fault]:
 
 
 @state_invariant(
+    "I-13",
+    formula="all n: n.MAMBA.lock <= n.SWA.lock (without SWA: <= n.FULL.lock); host locks alike",
+    without_it="Evicting a window takes the state along (5.6): it would meet a locked one (U-10).",
+    taught_by="U-10 of domain.md 12",
+    holds_under=WITH_MAMBA,
+)
+def state_locks_never_exceed_window_locks(view: View) -> Iterator[Fault]:
+    """Whoever locks a state locks the window that it needs, on either tier."""
+    for i, n in enumerate(view.nodes):
+        wider = n.swa or n.full
+        if n.mamba is None:
+            continue
+        if n.mamba.lock > wider.lock or (n.swa and n.mamba.host_lock > wider.host_lock):
+            yield Fault(f"{view.name(i)}: its state is locked more often than its window", (i,))
+
+
+@state_invariant(
     "I-47",
     formula="all receipts and requests r: r.anchor in N or the root",
     without_it="A release would walk a node that is no longer in the tree.",
     taught_by="M-42",
 )
 def receipts_refer_to_nodes_in_the_tree(view: View) -> Iterator[Fault]:
-    """Every live receipt's anchor, and every request's last node, is in the tree."""
+    """Every live receipt's anchor, and every request's last node, is in the tree.
+
+    Of requests that wait, too.
+    """
     count = len(view.nodes)
     for r in view.receipts:
         if not ROOT <= r.anchor < count:
             yield Fault(f"the {r.tier} receipt of {r.owner} {r.name} refers to a deleted node")
-    for request in view.requests:
-        if not ROOT <= request.last_node < count:
-            yield Fault(f"request {request.name} refers to a deleted node")
+    last = [(r.name, r.last_node) for r in view.requests]
+    last += [(c.name, c.last_node) for c in view.candidates]
+    for name, node in last:
+        if not ROOT <= node < count:
+            yield Fault(f"request {name} refers to a deleted node")

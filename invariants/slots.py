@@ -137,6 +137,8 @@ def _device_claims(view: View, component: str) -> Iterator[tuple[Iterable[int], 
     for r in view.requests:
         if component == "full":
             yield owned_rows(r), REQUEST
+        elif component == "mamba":
+            yield () if r.state_slot is None else (r.state_slot,), REQUEST
         else:
             own = r.row[max(r.protected, r.swa_evicted) :]
             yield [_mapped(table, x) for x in own], REQUEST

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from radixproof.invariants.catalogue import state_invariant
+from radixproof.invariants.catalogue import WITH_MAMBA, state_invariant
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
+from radixproof.model.config import MAMBA
 from radixproof.model.snapshot import ROOT
 
 
@@ -110,25 +111,56 @@ def swa_data_needs_full_data(view: View) -> Iterator[Fault]:
 
 
 @state_invariant(
+    "I-8",
+    formula="all n: n.MAMBA.device => n.FULL.device, and n.MAMBA.host => n.FULL.host",
+    without_it="A state without the KV before it is of no use, and nothing would ever free it.",
+    taught_by="M-7",
+    holds_under=WITH_MAMBA,
+)
+def states_need_full_data(view: View) -> Iterator[Fault]:
+    """A state lies on a tier only where its node's FULL data does."""
+    for i, n in enumerate(view.nodes):
+        if n.mamba is None:
+            continue
+        if n.mamba.device is not None and n.full.device is None:
+            yield Fault(f"{view.name(i)} has a state without FULL on device", (i,))
+        if n.mamba.host is not None and n.full.host is None:
+            yield Fault(f"{view.name(i)} has a state without FULL on host", (i,))
+
+
+@state_invariant(
     "I-26",
-    formula="all n, c, tier: n.c.tier => len(n.c.tier) = len(n.key)",
+    formula="all n, tier: len(n.c.tier) = len(n.key) for FULL and SWA, 1 for MAMBA, if present",
     without_it="Slots are found by token offset; one slot too few shifts all that follow.",
     taught_by="M-29",
 )
 def values_have_one_slot_per_token(view: View) -> Iterator[Fault]:
-    """A value that is present has exactly one slot per token of its node."""
+    """A value that is present has exactly one slot per token of its node, a state one slot."""
     for i, n in enumerate(view.nodes):
-        length = len(n.key)
-        for component, p in (("FULL", n.full), ("SWA", n.swa)):
+        for component in view.config.components:
+            p = n.placement(component)
+            length = 1 if component == MAMBA else len(n.key)
             if p is None:
                 continue
             for tier, slots in (("device", p.device), ("host", p.host)):
                 if slots is not None and len(slots) != length:
                     yield Fault(
                         f"{view.name(i)}: {len(slots)} {component} slots on {tier}"
-                        f" for {length} tokens",
+                        f" instead of {length}",
                         (i,),
                     )
+
+
+@state_invariant(
+    "X-disable",
+    formula="disable => N = {}",
+    without_it="A cache that was switched off would go on answering, with nobody looking after it.",
+    taught_by="M-52",
+)
+def a_disabled_cache_keeps_nothing(view: View) -> Iterator[Fault]:
+    """A cache that is switched off has no nodes."""
+    if view.config.disable and view.nodes:
+        yield Fault(f"{len(view.nodes)} nodes in a disabled cache", tuple(range(len(view.nodes))))
 
 
 @state_invariant(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from radixproof.invariants.catalogue import WITH_HOST, WITH_SWA, state_invariant
+from radixproof.invariants.catalogue import WITH_HOST, WITH_MAMBA, WITH_SWA, state_invariant
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
+from radixproof.model.config import MAMBA, SWA
 
 
 def is_device_leaf(view: View, i: int) -> bool:
@@ -14,8 +15,7 @@ def is_device_leaf(view: View, i: int) -> bool:
     n = view.nodes[i]
     return (
         n.full.device is not None
-        and n.full.lock == 0
-        and (n.swa is None or n.swa.lock == 0)
+        and not any(p.lock for p in n.placements)
         and all(view.nodes[c].full.device is None for c in view.children.get(i, ()))
     )
 
@@ -23,12 +23,11 @@ def is_device_leaf(view: View, i: int) -> bool:
 def is_host_leaf(view: View, i: int) -> bool:
     """Evicted, backed up, childless, unlocked on both tiers (domain.md 2)."""
     n = view.nodes[i]
-    locks = [p for p in (n.full, n.swa) if p is not None]
     return (
         n.full.device is None
         and n.full.host is not None
         and not view.children.get(i)
-        and not any(p.lock or p.host_lock for p in locks)
+        and not any(p.lock or p.host_lock for p in n.placements)
     )
 
 
@@ -74,8 +73,19 @@ def host_leaf_set_is_exact(view: View) -> Iterator[Fault]:
 )
 def swa_list_is_exact(view: View) -> Iterator[Fault]:
     """The SWA recency list holds exactly the nodes with SWA on device, once each."""
-    wanted = [i for i, n in enumerate(view.nodes) if n.swa is not None and n.swa.device is not None]
-    yield from _differences(view, view.lru.get("swa", ()), wanted, "the SWA recency list")
+    yield from _device_list(view, SWA)
+
+
+@state_invariant(
+    "I-18",
+    formula="set(dlru[MAMBA]) = {n : n.MAMBA.device}, each once",
+    without_it="A state that is not listed occupies one of few slots for ever.",
+    taught_by="M-43",
+    holds_under=WITH_MAMBA,
+)
+def mamba_list_is_exact(view: View) -> Iterator[Fault]:
+    """The MAMBA recency list holds exactly the nodes with a state on device, once each."""
+    yield from _device_list(view, MAMBA)
 
 
 @state_invariant(
@@ -87,15 +97,35 @@ def swa_list_is_exact(view: View) -> Iterator[Fault]:
 )
 def swa_host_list_is_exact(view: View) -> Iterator[Fault]:
     """The SWA host list holds exactly the nodes whose SWA is on host only and not host-locked."""
-    wanted = [
-        i
-        for i, n in enumerate(view.nodes)
-        if n.swa is not None
-        and n.swa.device is None
-        and n.swa.host is not None
-        and n.swa.host_lock == 0
-    ]
-    yield from _differences(view, view.host_lru.get("swa", ()), wanted, "the SWA host list")
+    yield from _host_list(view, SWA)
+
+
+@state_invariant(
+    "I-19",
+    formula="set(hlru[MAMBA]) = {n : not n.MAMBA.device, n.MAMBA.host, n.MAMBA.hlock = 0}, each"
+    " once",
+    without_it="A host state that is not listed is never reclaimed; one under a copy would be.",
+    taught_by="M-18, M-43",
+    holds_under=WITH_MAMBA,
+)
+def mamba_host_list_is_exact(view: View) -> Iterator[Fault]:
+    """The MAMBA host list holds exactly the nodes whose state is on host only, not host-locked."""
+    yield from _host_list(view, MAMBA)
+
+
+def _device_list(view: View, component: str) -> Iterator[Fault]:
+    placed = [(i, n.placement(component)) for i, n in enumerate(view.nodes)]
+    wanted = [i for i, p in placed if p is not None and p.device is not None]
+    listed = view.lru.get(component, ())
+    yield from _differences(view, listed, wanted, f"the {component} recency list")
+
+
+def _host_list(view: View, component: str) -> Iterator[Fault]:
+    placed = [(i, n.placement(component)) for i, n in enumerate(view.nodes)]
+    host_only = [(i, p) for i, p in placed if p and p.device is None and p.host is not None]
+    wanted = [i for i, p in host_only if p.host_lock == 0]
+    listed = view.host_lru.get(component, ())
+    yield from _differences(view, listed, wanted, f"the {component} host list")
 
 
 def _differences(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from radixproof.invariants.catalogue import WITH_HOST, state_invariant
+from radixproof.invariants.catalogue import WITH_HOST, WRITE_BACK, state_invariant
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
+from radixproof.model.config import MAMBA
 from radixproof.model.options import BACKS_UP_WINDOWS
 from radixproof.model.snapshot import Slots, Transfer
 
@@ -63,6 +64,19 @@ def _copies_within_the_path(view: View, t: Transfer) -> Iterator[Fault]:
 
 
 @state_invariant(
+    "I-30",
+    formula="write-back => writes = {}",
+    without_it="A leaf is demoted only after its copy ran: until then its slots are being read.",
+    taught_by="M-40",
+    holds_under=WRITE_BACK,
+)
+def write_back_waits_for_its_copies(view: View) -> Iterator[Fault]:
+    """Under write-back no backup is pending between operations."""
+    if view.config.writes_back and view.writes:
+        yield Fault(f"{len(view.writes)} backups are pending under write-back")
+
+
+@state_invariant(
     "I-31",
     formula="all n: n.pending = a <=> n in nodes(write a)",
     without_it="A split finds the write through the mark; without it a part is never acknowledged.",
@@ -100,12 +114,15 @@ def pending_loads_keep_both_ends(view: View) -> Iterator[Fault]:
             if nodes[i].full.device is None or nodes[i].full.lock < 1:
                 yield Fault(f"{view.name(i)} is not kept for load {t.id}", (i,))
         for m in t.moves:
-            kept: set[tuple[int, int]] = set()
+            kept = _states_of_requests(view, t) if m.component == MAMBA else set()
             for i in t.nodes:
                 p = nodes[i].placement(m.component)
                 if p is not None and p.device is not None and p.host is not None:
                     kept.update(zip(p.device, p.host, strict=False))
-            if not set(zip(m.device, m.host, strict=False)) <= kept:
+            pairs = list(zip(m.device, m.host, strict=False))
+            if m.component == MAMBA and t.stage == "executed":
+                pairs = pairs[:1]  # what a request got is its own affair from now on
+            if not set(pairs) <= kept:
                 yield Fault(f"load {t.id} moves {m.component} slots that its nodes left", t.nodes)
 
 
@@ -146,10 +163,18 @@ def acks_are_in_submission_order(view: View) -> Iterator[Fault]:
             yield Fault(f"an id stands twice in the {name} queue")
 
 
+def _states_of_requests(view: View, t: Transfer) -> set[tuple[int, int]]:
+    """A load brings a node's state to a request as well, into the request's own slot."""
+    target = view.nodes[t.node].mamba
+    host = target.host if target is not None and target.host is not None else ()
+    own = [r.state_slot for r in view.requests if r.state_slot is not None]
+    return {(x, y) for x in own for y in host}
+
+
 def _slots(view: View, t: Transfer, component: str, tier: str) -> Slots | None:
-    """What the nodes of a transfer hold on one tier, in token order."""
+    """What the nodes of a transfer hold on one tier, in token order; a state, its lock node."""
     slots: list[int] = []
-    for i in t.nodes:
+    for i in t.nodes if component != MAMBA else (t.node,):
         p = view.nodes[i].placement(component)
         part = None if p is None else p.device if tier == "device" else p.host
         if part is None:

@@ -13,7 +13,16 @@ from typing import Any
 
 from radixproof.model.config import CacheConfig
 from radixproof.model.options import UNPINNED_LOADS
-from radixproof.model.snapshot import ROOT, Node, Pool, Receipt, Request, Snapshot, Transfer
+from radixproof.model.snapshot import (
+    ROOT,
+    Candidate,
+    Node,
+    Pool,
+    Receipt,
+    Request,
+    Snapshot,
+    Transfer,
+)
 
 
 class View:
@@ -114,6 +123,11 @@ class View:
     def load_locks(self) -> tuple[str, ...]:
         """Tiers on which a pending load holds its target."""
         return ("device",) if UNPINNED_LOADS in self.options else ("device", "host")
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        self.reading.add("candidates")
+        return self.snapshot.candidates
 
     # Derived from the nodes
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from radixproof.model.config import FULL, SWA
-from radixproof.model.eviction import evict_host
+from radixproof.model.config import FULL
+from radixproof.model.host_eviction import evict_host
 from radixproof.model.locking import lock
-from radixproof.model.state import State, Submission, Transfer
+from radixproof.model.state import Receipt, State, Submission, Transfer
+from radixproof.model.transfers import drain_writes
 from radixproof.model.tree import Page, Slots
 
 
 def count_hit(state: State, node: Page, chunked: bool) -> None:
     """An insert went over a node; at the threshold the node is backed up."""
-    if FULL not in node.held or chunked:
+    if FULL not in node.held or chunked or not state.config.counts_hits:
         return
     node.node.hit += 1
     if (
@@ -41,30 +42,51 @@ def back_up_one(state: State, node: Page) -> bool:
     moves = {c: (tree.held(node, c) or (), slots) for c, slots in host.items()}
     for component, slots in host.items():
         tree.hold(node, f"host_{component}", slots)
-    receipt = lock(state, node, "write")
+    receipts = lock_source(state, node)
     id = node.node.id
     node.node.pending = id
-    transfer = Transfer(id, node, moves, tree.pages(node), [receipt])
+    transfer = Transfer(id, node, moves, tree.pages(node), receipts)
     state.writes.append(Submission([transfer]))
     return True
 
 
+def lock_source(state: State, node: Page) -> list[Receipt]:
+    """What a copy reads stays until it is acknowledged; write-back waits for it instead."""
+    return [] if state.config.writes_back else [lock(state, node, "write")]
+
+
+def write_back(state: State, leaf: Page) -> bool:
+    """Copy a leaf to the host and wait until the copy has run; False: refused (6.4).
+
+    Its ancestors need no host copy (6.6, mode back).
+    """
+    if not back_up_one(state, leaf):
+        return False
+    drain_writes(state)
+    return True
+
+
 def allocate_host(state: State, node: Page) -> dict[str, Slots] | None:
-    """Host slots for all that the node has on device, evicting once where short; or nothing."""
+    """Host slots for all that the node has on device, evicting once where short; or nothing.
+
+    FULL is evicted for before it is attempted, the others after a failed attempt.
+    """
     memory, length = state.memory, state.tree.length(node)
     missing = length - memory.available("host_full")
     if missing > 0 and evict_host(state, missing, FULL) < missing:
         return None
-    full = memory.attempt("host_full", length)
-    if full is None:
-        return None
-    if SWA not in node.held:
-        return {FULL: full}
-    swa = memory.attempt("host_swa", length)
-    if swa is None:
-        evict_host(state, length, SWA)
-        swa = memory.attempt("host_swa", length)
-    if swa is None:
-        memory.free("host_full", full)
-        return None
-    return {FULL: full, SWA: swa}
+    taken: dict[str, Slots] = {}
+    for component in state.config.components:
+        count = len(state.tree.held(node, component) or ())
+        if not count:
+            continue
+        slots = memory.attempt(f"host_{component}", count)
+        if slots is None and component != FULL:
+            evict_host(state, count, component)
+            slots = memory.attempt(f"host_{component}", count)
+        if slots is None:
+            for component, slots in taken.items():
+                memory.free(f"host_{component}", slots)
+            return None
+        taken[component] = slots
+    return taken

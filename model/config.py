@@ -10,18 +10,27 @@ from radixproof.model.errors import ConfigError
 
 FULL = "full"
 SWA = "swa"
-COMPONENTS = (FULL, SWA)
-"""Components of this slice, in their fixed order."""
+MAMBA = "mamba"
+COMPONENTS = (FULL, SWA, MAMBA)
+"""All components, in their fixed order."""
+COMPONENT_SETS = ((FULL,), (FULL, SWA), (FULL, MAMBA), (FULL, SWA, MAMBA))
+"""What a model may have. FULL is the base: all else on a node needs it on the same tier."""
 
 WRITE_THROUGH = "write_through"
 WRITE_THROUGH_SELECTIVE = "write_through_selective"
-WRITE_POLICIES = {WRITE_THROUGH: 1, WRITE_THROUGH_SELECTIVE: 2}
-"""Policy -> hit count at which a node is backed up (domain.md 2, write_through_threshold)."""
+WRITE_BACK = "write_back"
+NEVER = 0
+WRITE_POLICIES = {WRITE_THROUGH: 1, WRITE_THROUGH_SELECTIVE: 2, WRITE_BACK: NEVER}
+"""Policy -> hit count at which an insert backs a node up (domain.md 2, write_through_threshold).
+
+``NEVER``: inserts count no hits and back nothing up; eviction does (domain.md 6.11).
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class CacheConfig:
-    """Sizes are in slots (one token's KV each); device sizes leave out the dummy page 0.
+    """Sizes are in slots: one token's KV each, for MAMBA one state each. Device sizes leave out
+    the dummy page 0.
 
     ``host_full_slots == 0`` means that there is no host tier (no L2).
     Raises ``ConfigError`` for a configuration that no cache can have.
@@ -37,6 +46,13 @@ class CacheConfig:
     write_policy: str = WRITE_THROUGH
     load_back_threshold: int = 1
     materialize_out_of_window_leaf: bool = False
+    mamba_slots: int = 16
+    host_mamba_slots: int = 32
+    mamba_chunk_size: int = 2
+    """A run may checkpoint its state at multiples of so many tokens (6.1, branching)."""
+
+    disable: bool = False
+    """The cache keeps nothing: matches are empty, what is inserted is freed (domain.md 3)."""
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -47,28 +63,45 @@ class CacheConfig:
             ("host_full_slots", 0),
             ("host_swa_slots", 0),
             ("load_back_threshold", 0),
+            ("mamba_slots", 0),
+            ("host_mamba_slots", 0),
+            ("mamba_chunk_size", 1),
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ConfigError(f"{name} must be an integer >= {least}, not {value!r}")
-        if self.components not in ((FULL,), (FULL, SWA)):
-            raise ConfigError(f"components must be full or full,swa, not {self.components!r}")
+        if self.components not in COMPONENT_SETS:
+            known = "; ".join(",".join(c) for c in COMPONENT_SETS)
+            raise ConfigError(f"components must be one of {known}, not {self.components!r}")
         if not isinstance(self.write_policy, str) or self.write_policy not in WRITE_POLICIES:
             known = ", ".join(WRITE_POLICIES)
             raise ConfigError(f"write_policy must be one of {known}, not {self.write_policy!r}")
-        if not isinstance(self.materialize_out_of_window_leaf, bool):
-            raise ConfigError("materialize_out_of_window_leaf must be true or false")
+        for flag in ("materialize_out_of_window_leaf", "disable"):
+            if not isinstance(getattr(self, flag), bool):
+                raise ConfigError(f"{flag} must be true or false")
         for name in ("full_slots", "swa_slots", "host_full_slots", "host_swa_slots"):
             if getattr(self, name) % self.page_size:
                 raise ConfigError(f"{name} must be a multiple of page_size {self.page_size}")
-        if self.has_swa and self.swa_slots == 0:
-            raise ConfigError("swa_slots must be at least one page when swa is a component")
-        if self.has_swa and self.has_host and self.host_swa_slots == 0:
-            raise ConfigError("host_swa_slots must be at least one page when there is a host tier")
+        for c in self.auxiliary:
+            if self.pool_slots(c) == 0:
+                raise ConfigError(f"{c}_slots must be at least one page when {c} is a component")
+            if self.has_host and self.pool_slots(f"host_{c}") == 0:
+                raise ConfigError(f"host_{c}_slots must be at least one page with a host tier")
+        if self.has_mamba and self.page_size != 1:
+            raise ConfigError("page_size must be 1 when mamba is a component")
 
     @property
     def has_swa(self) -> bool:
         return SWA in self.components
+
+    @property
+    def has_mamba(self) -> bool:
+        return MAMBA in self.components
+
+    @property
+    def auxiliary(self) -> tuple[str, ...]:
+        """Components beside FULL, in their fixed order."""
+        return self.components[1:]
 
     @property
     def has_host(self) -> bool:
@@ -79,8 +112,22 @@ class CacheConfig:
         return WRITE_POLICIES[self.write_policy]
 
     @property
+    def counts_hits(self) -> bool:
+        return self.write_through_threshold != NEVER
+
+    @property
+    def writes_back(self) -> bool:
+        """A leaf is copied to the host when it is evicted, not when it is inserted."""
+        return self.write_policy == WRITE_BACK and self.has_host
+
+    @property
+    def writes_through(self) -> bool:
+        """Backup continuity (I-1) holds: what is on host has its whole prefix on host."""
+        return self.write_policy != WRITE_BACK and self.has_host
+
+    @property
     def pools(self) -> tuple[str, ...]:
-        """Names of the pools that exist: ``full``, ``swa``, ``host_full``, ``host_swa``."""
+        """Names of the pools that exist: the components', then ``host_`` and each of these."""
         device = self.components
         return device + tuple(f"host_{c}" for c in device) if self.has_host else device
 
@@ -99,7 +146,7 @@ class CacheConfig:
         if unknown:
             raise ConfigError(f"unknown configuration field {unknown[0]!r}")
         values = dict(raw)
-        components = values.get("components", list(COMPONENTS))
+        components = values.get("components", [FULL, SWA])
         if not isinstance(components, list) or not all(isinstance(c, str) for c in components):
             raise ConfigError(f"components must be a list of names, not {components!r}")
         return cls(**{**values, "components": tuple(components)})

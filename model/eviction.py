@@ -1,87 +1,60 @@
-"""Freeing device and host memory (domain.md 5.5, 5.6, 6.4, 6.5)."""
+"""Freeing device memory (domain.md 5.5, 5.6, 6.4)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
 
-from radixproof.model.config import FULL, SWA
+from radixproof.model.backup import write_back
+from radixproof.model.config import FULL, MAMBA, SWA
+from radixproof.model.host_eviction import Freed, drain_leaves
 from radixproof.model.state import DEVICE, State
 from radixproof.model.tree import Page
 
 
-@dataclass(slots=True)
-class Freed:
-    """Tokens freed so far on one tier, shared by the drivers of one call."""
-
-    full: int = 0
-    swa: int = 0
-
-
-def evict(state: State, full: int, swa: int) -> Freed:
-    """Free device tokens, as many as asked for or as can be."""
-    freed = Freed()
-    _drain_leaves(
+def evict(state: State, wanted: Mapping[str, int]) -> Freed:
+    """Free device tokens, as many as asked for of each component or as can be."""
+    freed: Freed = Counter()
+    stuck: set[Page] = set()
+    drain_leaves(
         state,
         state.is_device_leaf,
-        lambda: freed.full < full,
-        lambda leaf: evict_device_leaf(state, leaf, freed),
+        lambda: freed[FULL] < wanted.get(FULL, 0),
+        lambda leaf: evict_device_leaf(state, leaf, freed, stuck),
     )
-    while freed.swa < swa:
-        victims = [n for n in state.swa_list() if not state.lock_count(n, SWA, DEVICE)]
-        if not victims:
-            break
-        least_recent = victims[-1]
-        if state.is_device_leaf(least_recent):
-            evict_device_leaf(state, least_recent, freed)
-        else:
-            drop_swa_device(state, least_recent, freed)
+    for component in state.config.auxiliary:
+        while freed[component] < wanted.get(component, 0):
+            victim = least_recent(state, component, stuck)
+            if victim is None:
+                break
+            if state.is_device_leaf(victim):
+                evict_device_leaf(state, victim, freed, stuck)
+            else:
+                drop_internal(state, victim, component, freed)
     return freed
 
 
-def evict_host(state: State, count: int, component: str) -> int:
-    """Free host slots of one component; how many."""
-    freed = Freed()
-    if component == FULL:
-        _drain_leaves(
-            state,
-            state.is_host_leaf,
-            lambda: freed.full < count,
-            lambda leaf: evict_host_leaf(state, leaf, freed),
-        )
-        return freed.full
-    while freed.swa < count and (victims := state.swa_host_list()):
-        least_recent = victims[-1]
-        if state.is_host_leaf(least_recent):
-            evict_host_leaf(state, least_recent, freed)
-        else:
-            drop_host(state, least_recent, SWA, freed)
-    return freed.swa
+def least_recent(state: State, component: str, stuck: set[Page]) -> Page | None:
+    """The next victim of one component: nobody locks it, and this call did not fail on it."""
+    victims = [
+        n
+        for n in state.device_list(component)
+        if n not in stuck and not state.lock_count(n, component, DEVICE)
+    ]
+    return victims[-1] if victims else None
 
 
-def _drain_leaves(
-    state: State,
-    is_leaf: Callable[[Page], bool],
-    wanting: Callable[[], bool],
-    evict_leaf: Callable[[Page], Page],
-) -> None:
-    """Least recently accessed leaf first; a parent that becomes a leaf joins the candidates."""
-    if not wanting():
-        return
-    candidates = [n for n in state.tree.nodes() if is_leaf(n)]
-    while wanting() and candidates:
-        leaf = min(candidates, key=lambda n: n.node.accessed)
-        candidates.remove(leaf)
-        parent = evict_leaf(leaf)
-        if is_leaf(parent):
-            candidates.append(parent)
+def evict_device_leaf(state: State, leaf: Page, freed: Freed, stuck: set[Page]) -> Page:
+    """Demote a backed-up leaf; back up or delete any other, by policy. Its parent.
 
-
-def evict_device_leaf(state: State, leaf: Page, freed: Freed) -> Page:
-    """Demote a backed-up leaf, delete any other; its parent."""
+    Under write-back a leaf that the host has no room for stays on the device, and is ``stuck``:
+    it is not tried again in this call (U-5).
+    """
     parent = state.tree.parent(leaf)
-    if "host_full" in leaf.held:
+    if "host_full" in leaf.held or (state.config.writes_back and write_back(state, leaf)):
         demote(state, leaf, freed)
+    elif state.config.writes_back:
+        stuck.add(leaf)
     else:
         delete(state, leaf, freed)
     return parent
@@ -89,49 +62,42 @@ def evict_device_leaf(state: State, leaf: Page, freed: Freed) -> Page:
 
 def demote(state: State, leaf: Page, freed: Freed) -> None:
     """Device data goes, host data stays: the node becomes host-only."""
-    _drop_device(state, leaf, freed)
+    _drop_leaf(state, leaf, freed)
 
 
 def delete(state: State, leaf: Page, freed: Freed) -> None:
     """Everything goes, the node too. Under write-through it has no children (I-1, I-6)."""
     assert not leaf.below, "an unbacked leaf has no host-only subtree under write-through"
-    _drop_device(state, leaf, freed)
+    _drop_leaf(state, leaf, freed)
     state.tree.unlink(leaf)
 
 
-def evict_host_leaf(state: State, leaf: Page, freed: Freed) -> Page:
-    """The last copy of a prefix goes, and its node; the parent.
-
-    Nothing is pruned above it: a parent has FULL data on some tier (I-7).
-    """
-    parent = state.tree.parent(leaf)
-    for component in state.config.components:
-        if f"host_{component}" in leaf.held:
-            drop_host(state, leaf, component, freed)
-    state.tree.unlink(leaf)
-    return parent
-
-
-def _drop_device(state: State, leaf: Page, freed: Freed) -> None:
-    """FULL goes and the cascade takes SWA, whose free needs FULL's slots to be readable."""
+def _drop_leaf(state: State, leaf: Page, freed: Freed) -> None:
+    """FULL goes and the cascade takes all else; freeing SWA needs FULL's slots to be readable."""
     slots = state.tree.held(leaf, FULL) or ()
     state.memory.free(FULL, slots)
-    if SWA in leaf.held:
-        drop_swa_device(state, leaf, freed)
+    for component in state.config.auxiliary:
+        if component in leaf.held:
+            drop_device(state, leaf, component, freed)
     state.tree.release(leaf, FULL)
-    freed.full += len(slots)
+    freed[FULL] += len(slots)
 
 
-def drop_swa_device(state: State, node: Page, freed: Freed) -> None:
-    """A tombstone: SWA goes by FULL slots, so that the map is cleared with it."""
-    state.memory.free_swa(state.tree.held(node, FULL) or ())
-    freed.swa += len(state.tree.release(node, SWA))
-    if "host_swa" in node.held:
-        node.node.swa_host_recency = state.tree.front()
+def drop_internal(state: State, node: Page, component: str, freed: Freed) -> None:
+    """A tombstone. A state is useful only with the window behind it: it goes with SWA (5.6)."""
+    drop_device(state, node, component, freed)
+    if component == SWA and MAMBA in node.held:
+        assert not state.lock_count(node, MAMBA, DEVICE), "who locks a state locks its window"
+        drop_device(state, node, MAMBA, freed)
 
 
-def drop_host(state: State, node: Page, component: str, freed: Freed) -> None:
-    pool = f"host_{component}"
-    slots = state.tree.release(node, pool)
-    state.memory.free(pool, slots)
-    setattr(freed, component, getattr(freed, component) + len(slots))
+def drop_device(state: State, node: Page, component: str, freed: Freed) -> None:
+    """SWA goes by FULL slots, so that the map is cleared with it."""
+    slots = state.tree.release(node, component)
+    if component == SWA:
+        state.memory.free_swa(state.tree.held(node, FULL) or ())
+    else:
+        state.memory.free(component, slots)
+    freed[component] += len(slots)
+    if f"host_{component}" in node.held:
+        node.node.recency[f"host_{component}"] = state.tree.front()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from radixproof.model.backup import count_hit
-from radixproof.model.config import FULL, SWA
+from radixproof.model.config import FULL, MAMBA, SWA
 from radixproof.model.keys import common_prefix, floor_page
 from radixproof.model.recency import refresh_window, touch
 from radixproof.model.state import DEVICE, State
@@ -18,6 +18,7 @@ class Insertion:
     """``slots[i]`` holds token ``i``; the first ``protected`` tokens are the tree's already.
 
     ``swa_evicted`` leading tokens have no SWA slot. All three are multiples of the page.
+    ``state`` (MAMBA) is a state slot that holds the state of the whole key.
     """
 
     namespace: str
@@ -27,15 +28,28 @@ class Insertion:
     swa_evicted: int = 0
     chunked: bool = False
     priority: int = 0
+    state: int | None = None
 
 
-def insert(state: State, new: Insertion) -> int:
-    """Make the page-aligned key device-resident; how many tokens the tree had already.
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """``prefix_len`` tokens were in the tree already; ``state_taken``: the tree owns the state."""
 
-    Afterwards every slot of the key from ``protected`` on belongs to the tree or is free.
+    prefix_len: int
+    state_taken: bool
+
+
+def insert(state: State, new: Insertion) -> Inserted:
+    """Make the page-aligned key device-resident.
+
+    Afterwards every slot of the key from ``protected`` on belongs to the tree or is free; a state
+    that was not taken is the caller's to dispose of.
     """
     tree = state.tree
     length = floor_page(len(new.tokens), tree.page_size)
+    if state.config.disable:
+        state.memory.free_composite(new.slots[new.protected : length])
+        return Inserted(0, state_taken=False)
     key = new.tokens[:length]
     node, done = tree.root, 0
     touch(state, node)
@@ -48,13 +62,25 @@ def insert(state: State, new: Insertion) -> int:
     if done < length:
         if is_vetoed(state, new, length):
             state.memory.free_composite(new.slots[done:length])
-            return done
+            return Inserted(done, state_taken=False)
         node = new_leaf(state, new, node, key)
+    taken = commit_state(state, node, new.state)
     if state.config.has_swa and node is not tree.root:
         refresh_window(state, node)
     if done < length:
         count_hit(state, node, new.chunked)
-    return done
+    return Inserted(done, taken)
+
+
+def commit_state(state: State, node: Page, slot: int | None) -> bool:
+    """The node takes the state if it has none on device; either way it is the most recent."""
+    if slot is None or node is state.tree.root:
+        return False
+    taken = MAMBA not in node.held
+    if taken:
+        state.tree.hold(node, MAMBA, (slot,))
+    node.node.recency[MAMBA] = state.tree.front()
+    return taken
 
 
 def walk_onto(state: State, new: Insertion, node: Page, key: tuple[int, ...], done: int) -> Page:
@@ -148,7 +174,7 @@ def new_leaf(state: State, new: Insertion, parent: Page, key: tuple[int, ...]) -
 def give_swa(state: State, node: Page) -> None:
     """SWA data appears on a node: what its FULL slots map to; it comes first in the list."""
     state.tree.hold(node, SWA, state.memory.swa_of(state.tree.held(node, FULL) or ()))
-    node.node.swa_recency = state.tree.front()
+    node.node.recency[SWA] = state.tree.front()
 
 
 def _page_at(state: State, node: Page, end: int) -> Page:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from radixproof.model.config import FULL, SWA, CacheConfig
+from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
 from radixproof.model.payload import NEVER_WRITTEN
 from radixproof.model.tree import Slots
 
@@ -69,11 +69,28 @@ class Memory:
         self.map(full, swa)
         return full
 
+    def attempt_with_state(self, count: int) -> tuple[Slots, int | None] | None:
+        """With MAMBA one state slot first; then the composite attempt; both or nothing."""
+        if not self.config.has_mamba:
+            full = self.attempt_composite(count)
+            return None if full is None else (full, None)
+        before = list(self.free_pages[MAMBA])
+        state = self.attempt(MAMBA, 1)
+        if state is None:
+            return None
+        full = self.attempt_composite(count) if count > 0 else ()
+        if full is None:
+            self.free_pages[MAMBA] = before
+            return None
+        return full, state[0]
+
     # Giving back
 
     def free(self, pool: str, slots: Iterable[int]) -> None:
         """Each distinct page once: to the back of the list (page 1, host), else to the front."""
         pages = list(dict.fromkeys(slot // self.page_size for slot in slots))
+        if not pages:
+            return
         free = self.free_pages[pool]
         assert not set(pages) & set(free), f"double free in {pool}: {pages}"
         if self.page_size == 1 or pool.startswith("host_"):
@@ -112,6 +129,13 @@ class Memory:
             self.contents[FULL][x] = tag
             if self.full_to_swa and self.full_to_swa[x]:
                 self.contents[SWA][self.full_to_swa[x]] = tag
+
+    def state(self, slot: int) -> int:
+        """What a state slot of the device holds."""
+        return self.contents[MAMBA][slot]
+
+    def write_state(self, slot: int, tag: int) -> None:
+        self.contents[MAMBA][slot] = tag
 
     def copy(self, source: str, source_slots: Slots, target: str, target_slots: Slots) -> None:
         for x, y in zip(source_slots, target_slots, strict=True):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from radixproof.model.config import FULL, SWA
+from radixproof.model.config import FULL, MAMBA, SWA
 from radixproof.model.snapshot import (
     DETACHED,
     ROOT,
+    Candidate,
     Move,
     Node,
     Placement,
@@ -17,6 +18,7 @@ from radixproof.model.snapshot import (
     receipt_order,
 )
 from radixproof.model.state import DEVICE, HOST, State
+from radixproof.model.state import Candidate as LiveCandidate
 from radixproof.model.state import Receipt as LiveReceipt
 from radixproof.model.state import Request as LiveRequest
 from radixproof.model.state import Transfer as LiveTransfer
@@ -41,7 +43,6 @@ class Observation:
         nodes = tuple(self.node(n) for n in order)
         accessed = sorted(order, key=lambda n: n.node.accessed, reverse=True)
         ranks = {c: i for i, c in enumerate(sorted({n.node.created for n in order}))}
-        has_swa = state.config.has_swa
         return Snapshot(
             config=state.config,
             nodes=nodes,
@@ -49,8 +50,8 @@ class Observation:
             host_leaves=tuple(i for i, n in enumerate(order) if state.is_host_leaf(n)),
             access_order=tuple(map(self.of, accessed)),
             creation_rank=tuple(ranks[n.node.created] for n in order),
-            lru={SWA: tuple(map(self.of, state.swa_list()))} if has_swa else {},
-            host_lru={SWA: tuple(map(self.of, state.swa_host_list()))} if has_swa else {},
+            lru={c: tuple(map(self.of, state.device_list(c))) for c in state.config.auxiliary},
+            host_lru={c: tuple(map(self.of, state.host_list(c))) for c in state.config.auxiliary},
             evictable=self.sizes(nodes, locked=False),
             protected=self.sizes(nodes, locked=True),
             pools={pool: self.pool(pool) for pool in state.config.pools},
@@ -60,6 +61,7 @@ class Observation:
             receipts=tuple(sorted(map(self.receipt, state.receipts), key=receipt_order)),
             requests=tuple(self.request(r) for _, r in sorted(state.requests.items())),
             armed_failures={p: n for p, n in state.memory.armed.items() if n},
+            candidates=tuple(self.candidate(c) for _, c in sorted(state.candidates.items())),
         )
 
     def node(self, page: Page) -> Node:
@@ -75,6 +77,7 @@ class Observation:
             id=page.node.id,
             full=self.placement(page, FULL),
             swa=self.placement(page, SWA) if self.state.config.has_swa else None,
+            mamba=self.placement(page, MAMBA) if self.state.config.has_mamba else None,
             hit=page.node.hit,
             priority=page.node.priority,
             pending=page.node.pending,
@@ -132,7 +135,12 @@ class Observation:
         )
 
     def receipt(self, r: LiveReceipt) -> Receipt:
-        return Receipt(r.tier, r.owner, r.name, self.of(r.anchor), r.full_start, r.swa_start)
+        anchor = self.of(r.anchor)
+        return Receipt(r.tier, r.owner, r.name, anchor, r.full_start, r.swa_start, r.state)
+
+    def candidate(self, c: LiveCandidate) -> Candidate:
+        last_node = self.of(c.last_node)
+        return Candidate(c.name, c.namespace, c.tokens, c.priority, last_node, c.best_match)
 
     def request(self, r: LiveRequest) -> Request:
         return Request(
@@ -146,4 +154,7 @@ class Observation:
             last_node=self.of(r.last_node),
             priority=r.priority,
             row=tuple(r.row),
+            state_slot=r.state_slot,
+            state_source=r.state_source,
+            zero_state=r.zero_state,
         )

@@ -29,8 +29,9 @@ class Match:
     """Look a key up (6.1). May split one node.
 
     Outcome: ``device_hit`` = end of ``last_device_node``; ``best_match`` = end of
-    ``best_match_node``; ``host_hit``, ``swa_host_hit`` as in 6.1 (tokens); slots: the FULL
-    slots of the device hit.
+    ``best_match_node``; ``host_hit``, ``swa_host_hit`` as in 6.1 (tokens); with MAMBA also
+    ``mamba_host_hit`` (1: the state of the best match is on host only) and ``branching`` (tokens,
+    0: none; without a host tier only). Slots: the FULL slots of the device hit.
     """
 
     tokens: Tokens
@@ -41,14 +42,15 @@ class Match:
 class Insert:
     """A client allocates, writes and hands over a whole key, protecting nothing (6.2, prev = 0).
 
-    1. Composite attempt of ``ceil_page(len(tokens))`` slots; failing -> refused (no eviction).
-    2. Write the payloads of all tokens, FULL and SWA.
+    1. With MAMBA an attempt of one state slot; then a composite attempt of
+       ``ceil_page(len(tokens))`` slots. Failing -> refused, nothing taken (no eviction).
+    2. Write the payloads of all tokens, FULL and SWA, and the state after all of them.
     3. ``free_swa`` of the first ``swa_evicted`` slots, as a request that left its window would.
     4. Insert the page-aligned key of ``L = floor_page(len(tokens))`` tokens.
-    5. Composite free of the slots from ``L`` on.
+    5. Composite free of the slots from ``L`` on, and of the state slot unless the tree took it.
 
     E_ARG: no tokens; ``swa_evicted`` negative, not page-aligned, beyond ``L``, or > 0 without SWA.
-    Outcome: ``prefix_len`` (tokens the tree had already).
+    Outcome: ``prefix_len`` (tokens the tree had already); with MAMBA ``state_taken`` (0 or 1).
     """
 
     tokens: Tokens
@@ -102,13 +104,19 @@ class HostUnlock:
 
 @dataclass(frozen=True, slots=True)
 class Evict:
-    """Free device memory (6.4). E_ARG: a negative number, or ``swa > 0`` without SWA.
+    """Free device memory (6.4). E_ARG: a negative number, or one of an absent component.
 
-    Outcome: ``freed_full``, ``freed_swa`` (device tokens).
+    Under write-back (with a host tier) a leaf that is not backed up is copied to the host first:
+    the copy is queued, run and acknowledged before the leaf is demoted, so no backup is ever
+    pending between operations. A leaf that the host refuses stays and is not tried again in this
+    call. The same holds wherever an operation evicts to make room.
+
+    Outcome: ``freed_full``, ``freed_swa`` (device tokens), with MAMBA ``freed_mamba`` (states).
     """
 
     full: int = 0
     swa: int = 0
+    mamba: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +136,12 @@ class LoadBack:
     """Bring the prefix that ends at the node spelling ``tokens`` back to the device (6.8.1).
 
     E_ARG: no such node, the root, ``mem_quota`` negative, or the node is no valid best match: an
-    evicted node on its path is not backed up, or (SWA) the device-or-host validator of 6.1 is
-    false at it. Refused, in this order: no host tier; the node is the target of a pending load
+    evicted node on its path is not backed up, or a device-or-host validator of 6.1 (SWA, MAMBA)
+    is false at it. Refused, in this order: no host tier; the node is the target of a pending load
     (I-33); steps 3 to 5 of 6.8.1. Evictions done before a refusal stand.
-    Outcome: ``loaded_full``, ``loaded_swa`` (tokens that got a device slot).
+    Slots are attempted in the order FULL, SWA, MAMBA.
+    Outcome: ``loaded_full``, ``loaded_swa`` (tokens that got a device slot), with MAMBA
+    ``loaded_mamba``.
     """
 
     tokens: Tokens
@@ -177,14 +187,21 @@ class Admit:
     """A request enters (6.9, admission).
 
     Match all its tokens but the last; lock ``last_device_node`` temporarily; unless the match
-    needs nothing (``best_match_node`` on device and both host hits 0), and if ``load_back`` is
+    needs nothing (``best_match_node`` on device and all host hits 0), and if ``load_back`` is
     set, load back ``best_match_node``; lock the node where the usable prefix ends (kept); release
     the temporary lock. The row becomes that prefix's slots, all of it protected. A refused
     load-back is no refusal of the request: it recomputes.
 
-    E_ARG: no tokens, ``mem_quota`` negative. E_PROTO: ``request`` runs already.
-    Outcome: ``device_hit``, ``host_hit``, ``swa_host_hit`` of the match; ``loaded`` (1 if a
-    load-back was accepted); ``protected`` (tokens). Slots: the FULL slots of the protected prefix.
+    With MAMBA the request gets a state slot of its own, under the temporary lock: one is attempted,
+    after a failure one state evicted, while ``best_match_node`` is locked and host-locked, and one
+    more attempted; failing again -> refused (no request; a split and the eviction stand). A load
+    that brings a state copies it into this slot as well. Otherwise the next forward pass copies the
+    state at the end of the usable prefix into it, or zeroes it where nothing is usable.
+
+    E_ARG: no tokens, ``mem_quota`` negative. E_PROTO: ``request`` runs or waits already.
+    Outcome: ``device_hit``, ``host_hit``, ``swa_host_hit`` (``mamba_host_hit``) of the match;
+    ``loaded`` (1 if a load-back was accepted); ``protected`` (tokens). Slots: the FULL slots of
+    the protected prefix.
     """
 
     request: str
@@ -196,16 +213,74 @@ class Admit:
 
 
 @dataclass(frozen=True, slots=True)
+class Prepare:
+    """A request is looked up and waits: the first half of Admit (6.9).
+
+    Match all its tokens but the last and lock ``last_device_node``. What is on the host only is
+    not locked: anything may happen to it before the request goes on.
+
+    E_ARG: no tokens. E_PROTO: ``request`` runs or waits already.
+    Outcome: ``device_hit``, ``best_match``, ``host_hit``, ``swa_host_hit`` (``mamba_host_hit``).
+    """
+
+    request: str
+    tokens: Tokens
+    namespace: str = ""
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Proceed:
+    """A waiting request is admitted: the second half of Admit.
+
+    Its best match is what spells those tokens now; where nothing does, or a validator of 6.1 is
+    false there now, nothing is loaded. Refused as Admit; the request then waits on.
+
+    E_ARG: ``mem_quota`` negative. E_PROTO: no such request waits.
+    Outcome: ``loaded``, ``protected``. Slots: the FULL slots of the protected prefix.
+    """
+
+    request: str
+    load_back: bool = True
+    mem_quota: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retract:
+    """A running request gives up its memory and waits again (6.9, retraction).
+
+    As Abort, then as Prepare with all its tokens so far, prompt and output, for a prompt.
+    E_PROTO: unknown request. Outcome: as Prepare.
+    """
+
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseWindow:
+    """Early release: a request's lock keeps FULL and gives back SWA, and MAMBA with it (10.2).
+
+    E_ARG: no SWA. E_PROTO: unknown request, its prompt is not complete, released already, or one
+    of the ``W - 1`` positions before the next token lies in the protected prefix.
+    """
+
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
 class Prefill:
     """Compute the KV of the next ``count`` prompt tokens and cache them (6.9).
 
-    1. Room: ``n = ceil_page(committed + count) - allocated``; if ``n > 0``: where FULL or SWA is
-       short, evict both shortages in one call; composite attempt; failing -> refused (evictions
-       stand, the request is as before).
+    1. Room: ``n = ceil_page(committed + count) - allocated``; if ``n > 0`` (with MAMBA always,
+       for one state slot as well): where a pool is short, evict all shortages in one call; with
+       MAMBA attempt a state slot; composite attempt; failing -> refused (evictions stand, the
+       request is as before).
     2. The forward pass waits for every load: run all submitted loads, then submit the load queue
        (not subject to StartLoading's bound) and run it. Nothing is acknowledged.
-    3. Write the payloads; ``cache_unfinished_req``, chunked unless this completed the prompt, with
-       the request's true ``swa_evicted``.
+    3. Fill the request's state slot where that is outstanding; write the payloads and advance the
+       state; copy it into the new state slot, which the tree is offered.
+    4. ``cache_unfinished_req``, chunked unless this completed the prompt, with the request's true
+       ``swa_evicted``; a state that the tree did not take is freed.
 
     E_ARG: ``count < 1`` or beyond the prompt. E_PROTO: unknown request.
     Outcome: ``prefix_len`` (of the insert), ``protected`` (afterwards).
@@ -217,7 +292,7 @@ class Prefill:
 
 @dataclass(frozen=True, slots=True)
 class Decode:
-    """Append output tokens and compute their KV. Room as in Prefill step 1.
+    """Append output tokens and compute their KV. Room as in Prefill step 1, without a state slot.
 
     E_ARG: no tokens. E_PROTO: unknown request, or its prompt is not complete.
     Outcome: ``committed``.
@@ -242,6 +317,8 @@ class SlideWindow:
 class Finish:
     """The request ends and its tokens are cached (6.9, ``cache_finished_req``).
 
+    Its own state slot is donated to the tree, and freed if the tree has that state already.
+
     E_PROTO: unknown request, or its prompt is not complete. Outcome: ``prefix_len``.
     """
 
@@ -252,7 +329,9 @@ class Finish:
 class Abort:
     """The request ends and nothing of it is cached (6.9, ``is_insert = false``).
 
-    ``row[protected:allocated]`` is freed. E_PROTO: unknown request.
+    ``row[protected:allocated]`` is freed, and its state slot: where a load has yet to fill that,
+    all loads run first, as in Prefill step 2. A request that waits only gives its lock back.
+    E_PROTO: unknown request.
     """
 
     request: str
@@ -270,7 +349,7 @@ class Reset:
 class FailAllocation:
     """The environment: the next attempt to allocate from ``pool`` fails; arming adds up.
 
-    E_ARG: the configuration has no such pool (``full``, ``swa``, ``host_full``, ``host_swa``).
+    E_ARG: the configuration has no such pool (``CacheConfig.pools``).
     """
 
     pool: str
@@ -290,6 +369,10 @@ Operation = (
     | Execute
     | Observe
     | Admit
+    | Prepare
+    | Proceed
+    | Retract
+    | ReleaseWindow
     | Prefill
     | Decode
     | SlideWindow
@@ -313,6 +396,10 @@ OPERATIONS: dict[str, type[Operation]] = {
     "execute": Execute,
     "observe": Observe,
     "admit": Admit,
+    "prepare": Prepare,
+    "proceed": Proceed,
+    "retract": Retract,
+    "release_window": ReleaseWindow,
     "prefill": Prefill,
     "decode": Decode,
     "slide_window": SlideWindow,

@@ -34,7 +34,7 @@ class Outcome:
         return str(self.error) if self.error else str(self.status)
 
 
-def ok(slots: tuple[int, ...] = (), **values: int) -> Outcome:
+def ok(slots: tuple[int, ...] = (), /, **values: int) -> Outcome:
     return Outcome(Status.OK, values, slots=slots)
 
 

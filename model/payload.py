@@ -42,6 +42,18 @@ def prefix_tags(namespace: str, tokens: Iterable[int]) -> tuple[int, ...]:
     return tags(namespace_tag(namespace), tokens)
 
 
+def advance_state(held: int, namespace: str, tokens: Iterable[int]) -> int:
+    """The state after ``tokens``, computed from the one that its slot holds (MAMBA).
+
+    A recurrent state summarises a whole prefix, so its tag is the tag of that prefix's last token.
+    A slot of zeros begins a sequence; any other content is taken for the state of what came before.
+    """
+    previous = namespace_tag(namespace) if held == NEVER_WRITTEN else held
+    for token in tokens:
+        previous = _mix(previous, token + 1)
+    return previous
+
+
 def _mix(state: int, value: int) -> int:
     state = (state ^ (value * 0x9E37_79B9_7F4A_7C15)) & 0xFFFF_FFFF_FFFF_FFFF
     state = ((state ^ (state >> 29)) * 0xBF58_476D_1CE4_E5B9) & 0xFFFF_FFFF_FFFF_FFFF

@@ -7,19 +7,22 @@ from typing import Any
 
 from radixproof.model import operations as op
 from radixproof.model import requests
-from radixproof.model.config import CacheConfig
+from radixproof.model.admission import drop, prepare, proceed
+from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
 from radixproof.model.errors import ErrorKind, IllegalUse
-from radixproof.model.eviction import evict, evict_host
+from radixproof.model.eviction import evict
+from radixproof.model.host_eviction import evict_host
 from radixproof.model.insertion import Insertion, insert
 from radixproof.model.keys import ceil_page, floor_page
 from radixproof.model.load_back import load_back, require_loadable
 from radixproof.model.locking import host_lock, lock, protectable, unlock
-from radixproof.model.matching import match
+from radixproof.model.matching import MatchResult, match
 from radixproof.model.observation import Observation
 from radixproof.model.outcome import Outcome, error, ok, refused
-from radixproof.model.payload import prefix_tags
+from radixproof.model.payload import NEVER_WRITTEN, advance_state, prefix_tags
 from radixproof.model.snapshot import Snapshot
 from radixproof.model.state import DEVICE, HOST, Receipt, Request, State
+from radixproof.model.state_slots import dispose_of_state
 from radixproof.model.transfers import (
     MAX_UNFINISHED_LOADS,
     acknowledge,
@@ -63,6 +66,7 @@ class ReferenceModel:
             best_match=len(found.best_match_node.tokens),
             host_hit=found.host_hit,
             swa_host_hit=found.swa_host_hit,
+            **self._with_mamba(mamba_host_hit=found.mamba_host_hit, branching=found.branching),
         )
 
     def _insert(self, o: op.Insert) -> Outcome:
@@ -72,9 +76,12 @@ class ReferenceModel:
         _require(0 <= o.swa_evicted <= length, "swa_evicted lies outside the aligned key")
         _require(o.swa_evicted % size == 0, "swa_evicted is not page-aligned")
         _require(self.config.has_swa or o.swa_evicted == 0, "swa_evicted without SWA")
-        slots = memory.attempt_composite(ceil_page(len(o.tokens), size))
-        if slots is None:
+        taken = memory.attempt_with_state(ceil_page(len(o.tokens), size))
+        if taken is None:
             return refused("no device slots")
+        slots, own = taken
+        if own is not None:
+            memory.write_state(own, advance_state(NEVER_WRITTEN, o.namespace, o.tokens))
         memory.write(slots[: len(o.tokens)], prefix_tags(o.namespace, o.tokens))
         memory.free_swa(slots[: o.swa_evicted])
         new = Insertion(
@@ -84,10 +91,14 @@ class ReferenceModel:
             swa_evicted=o.swa_evicted,
             chunked=o.chunked,
             priority=o.priority,
+            state=own,
         )
-        prefix_len = insert(self.state, new)
+        done = insert(self.state, new)
         memory.free_composite(slots[length:])
-        return ok(prefix_len=prefix_len)
+        if not done.state_taken:
+            dispose_of_state(self.state, own)
+        taken_over = self._with_mamba(state_taken=int(done.state_taken))
+        return ok(prefix_len=done.prefix_len, **taken_over)
 
     # Locks
 
@@ -133,10 +144,12 @@ class ReferenceModel:
     # Memory pressure
 
     def _evict(self, o: op.Evict) -> Outcome:
-        _require(o.full >= 0 and o.swa >= 0, "a negative number of tokens")
+        _require(min(o.full, o.swa, o.mamba) >= 0, "a negative number of tokens")
         _require(self.config.has_swa or o.swa == 0, "there is no SWA")
-        freed = evict(self.state, o.full, o.swa)
-        return ok(freed_full=freed.full, freed_swa=freed.swa)
+        _require(self.config.has_mamba or o.mamba == 0, "there is no MAMBA")
+        freed = evict(self.state, {FULL: o.full, SWA: o.swa, MAMBA: o.mamba})
+        states = self._with_mamba(freed_mamba=freed[MAMBA])
+        return ok(freed_full=freed[FULL], freed_swa=freed[SWA], **states)
 
     def _evict_host(self, o: op.EvictHost) -> Outcome:
         _require(o.count >= 0, "a negative number of tokens")
@@ -151,11 +164,12 @@ class ReferenceModel:
         _require(o.mem_quota is None or o.mem_quota >= 0, "a negative quota")
         node = self._node(o.namespace, o.tokens)
         require_loadable(self.state, node)
-        transfer = load_back(self.state, node, o.mem_quota)
-        if transfer is None:
+        load = load_back(self.state, node, o.mem_quota)
+        if load is None:
             return refused("load-back refused")
-        full, swa = (len(device) for device, _ in transfer.moves.values())
-        return ok(loaded_full=full, loaded_swa=swa)
+        loaded = {c: len(device) for c, (device, _) in load.moves.items()}
+        states = self._with_mamba(loaded_mamba=loaded[MAMBA])
+        return ok(loaded_full=loaded[FULL], loaded_swa=loaded[SWA], **states)
 
     def _start_loading(self, o: op.StartLoading) -> Outcome:
         if self.state.load_queue and len(unfinished(self.state.loads)) >= MAX_UNFINISHED_LOADS:
@@ -182,16 +196,62 @@ class ReferenceModel:
     def _admit(self, o: op.Admit) -> Outcome:
         _require(bool(o.tokens), "a request needs tokens")
         _require(o.mem_quota is None or o.mem_quota >= 0, "a negative quota")
-        _require_pairing(o.request not in self.state.requests, "the request runs already")
-        request, found, loaded = requests.admit(self.state, o)
+        self._require_new(o.request)
+        found = prepare(self.state, o.request, o.namespace, o.tokens, o.priority)
+        candidate = self.state.candidates[o.request]
+        admission = proceed(self.state, candidate, may_load=o.load_back, mem_quota=o.mem_quota)
+        request = admission.request
+        if request is None:
+            drop(self.state, candidate)
+            return refused("no state slot")
         return ok(
             tuple(request.row),
             device_hit=len(found.last_device_node.tokens),
             host_hit=found.host_hit,
             swa_host_hit=found.swa_host_hit,
-            loaded=int(loaded),
+            loaded=int(admission.loaded),
             protected=request.protected,
+            **self._with_mamba(mamba_host_hit=found.mamba_host_hit),
         )
+
+    def _prepare(self, o: op.Prepare) -> Outcome:
+        _require(bool(o.tokens), "a request needs tokens")
+        self._require_new(o.request)
+        return self._waiting(prepare(self.state, o.request, o.namespace, o.tokens, o.priority))
+
+    def _waiting(self, found: MatchResult) -> Outcome:
+        return ok(
+            device_hit=len(found.last_device_node.tokens),
+            best_match=len(found.best_match_node.tokens),
+            host_hit=found.host_hit,
+            swa_host_hit=found.swa_host_hit,
+            **self._with_mamba(mamba_host_hit=found.mamba_host_hit),
+        )
+
+    def _proceed(self, o: op.Proceed) -> Outcome:
+        _require(o.mem_quota is None or o.mem_quota >= 0, "a negative quota")
+        candidate = self.state.candidates.get(o.request)
+        if candidate is None:
+            raise IllegalUse(ErrorKind.PROTOCOL, f"no request {o.request!r} waits")
+        admission = proceed(self.state, candidate, may_load=o.load_back, mem_quota=o.mem_quota)
+        if admission.request is None:
+            return refused("no state slot")
+        request = admission.request
+        return ok(tuple(request.row), loaded=int(admission.loaded), protected=request.protected)
+
+    def _retract(self, o: op.Retract) -> Outcome:
+        return self._waiting(requests.retract(self.state, self._request(o.request)))
+
+    def _release_window(self, o: op.ReleaseWindow) -> Outcome:
+        _require(self.config.has_swa, "there is no SWA")
+        request = self._complete(o.request)
+        rooted = request.last_node is self.state.tree.root
+        held = rooted or request.receipt.swa_start is not None
+        _require_pairing(held, "the window was released already")
+        left = requests.window_left_prefix(self.state, request)
+        _require_pairing(left, "the window reaches into the protected prefix")
+        requests.release_early(self.state, request)
+        return ok()
 
     def _prefill(self, o: op.Prefill) -> Outcome:
         request = self._request(o.request)
@@ -216,10 +276,14 @@ class ReferenceModel:
         return ok(freed=freed, swa_evicted=request.swa_evicted)
 
     def _finish(self, o: op.Finish) -> Outcome:
-        return ok(prefix_len=requests.finish(self.state, self._complete(o.request)))
+        return ok(prefix_len=requests.finish(self.state, self._complete(o.request)).prefix_len)
 
     def _abort(self, o: op.Abort) -> Outcome:
-        requests.abort(self.state, self._request(o.request))
+        candidate = self.state.candidates.get(o.request)
+        if candidate is not None:
+            drop(self.state, candidate)
+        else:
+            requests.abort(self.state, self._request(o.request))
         return ok()
 
     # Environment
@@ -241,6 +305,10 @@ class ReferenceModel:
         armed[o.pool] = armed.get(o.pool, 0) + 1
         return ok()
 
+    def _with_mamba(self, **values: int) -> dict[str, int]:
+        """Numbers that only a cache with states answers."""
+        return values if self.config.has_mamba else {}
+
     # Looking up
 
     def _node(self, namespace: str, tokens: tuple[int, ...]) -> Page:
@@ -254,6 +322,10 @@ class ReferenceModel:
         if request is None:
             raise IllegalUse(ErrorKind.PROTOCOL, f"no request {name!r} runs")
         return request
+
+    def _require_new(self, name: str) -> None:
+        known = name in self.state.requests or name in self.state.candidates
+        _require_pairing(not known, "the request runs or waits already")
 
     def _complete(self, name: str) -> Request:
         request = self._request(name)

@@ -1,99 +1,107 @@
-"""Requests as the scheduler runs them (domain.md 6.9)."""
+"""Running requests: prefill, decode, the sliding window, and the end (domain.md 6.9)."""
 
 from __future__ import annotations
 
-from radixproof.model.config import FULL, SWA
+from radixproof.model.admission import prepare
+from radixproof.model.config import FULL, MAMBA, SWA
 from radixproof.model.eviction import evict
-from radixproof.model.insertion import Insertion, insert
+from radixproof.model.insertion import Inserted, Insertion, insert
 from radixproof.model.keys import ceil_page, floor_page
-from radixproof.model.load_back import load_back
-from radixproof.model.locking import lock, unlock
-from radixproof.model.matching import MatchResult, match, prefix_slots
-from radixproof.model.operations import Admit
-from radixproof.model.payload import prefix_tags
+from radixproof.model.locking import lock, release_window, unlock
+from radixproof.model.matching import MatchResult, match
+from radixproof.model.payload import advance_state, prefix_tags
 from radixproof.model.state import Request, State
+from radixproof.model.state_slots import dispose_of_state, fill_state, wait_for_own_state
 from radixproof.model.transfers import wait_for_loads
 from radixproof.model.windows import slid_frontier
 
 
-def admit(state: State, new: Admit) -> tuple[Request, MatchResult, bool]:
-    """Match all tokens but the last, so that one is always computed, and lock what is usable."""
-    found = match(state, new.namespace, new.tokens[:-1])
-    node, loaded = found.last_device_node, False
-    held = lock(state, node, "request", new.request)
-    if new.load_back and needs_loading(found):
-        loaded = load_back(state, found.best_match_node, new.mem_quota) is not None
-        node = found.best_match_node if loaded else node
-    receipt = lock(state, node, "request", new.request)
-    unlock(state, held)
-    request = Request(
-        name=new.request,
-        namespace=new.namespace,
-        tokens=new.tokens,
-        priority=new.priority,
-        prompt_len=len(new.tokens),
-        row=list(prefix_slots(state, node)),
-        last_node=node,
-        receipt=receipt,
-        protected=len(node.tokens),
-        committed=len(node.tokens),
-    )
-    state.requests[new.request] = request
-    return request, found, loaded
-
-
-def needs_loading(found: MatchResult) -> bool:
-    evicted = FULL not in found.best_match_node.held and found.best_match_node.tokens != ()
-    return evicted or found.host_hit > 0 or found.swa_host_hit > 0
-
-
 def make_room(state: State, request: Request, tokens: int) -> bool:
     """Allocate whole pages for the next ``tokens``, evicting where a pool is short."""
-    memory, size = state.memory, state.config.page_size
-    need = ceil_page(request.committed + tokens, size) - len(request.row)
+    need = missing_slots(state, request, tokens)
     if need <= 0:
         return True
-    short_full = max(0, need - memory.available(FULL))
-    short_swa = max(0, need - memory.available(SWA)) if state.config.has_swa else 0
-    if short_full or short_swa:
-        evict(state, short_full, short_swa)
-    slots = memory.attempt_composite(need)
+    evict_shortage(state, need, states=0)
+    slots = state.memory.attempt_composite(need)
     if slots is None:
         return False
     request.row.extend(slots)
     return True
 
 
+def make_room_for_chunk(state: State, request: Request, tokens: int) -> tuple[bool, int | None]:
+    """Room for a chunk, and (MAMBA) a slot for the state that the tree will get."""
+    if not state.config.has_mamba or state.config.disable:
+        return make_room(state, request, tokens), None
+    need = max(0, missing_slots(state, request, tokens))
+    evict_shortage(state, need, states=1)
+    taken = state.memory.attempt_with_state(need)
+    if taken is None:
+        return False, None
+    slots, fork = taken
+    request.row.extend(slots)
+    return True, fork
+
+
+def missing_slots(state: State, request: Request, tokens: int) -> int:
+    return ceil_page(request.committed + tokens, state.config.page_size) - len(request.row)
+
+
+def evict_shortage(state: State, tokens: int, states: int) -> None:
+    """One eviction call for all that is short."""
+    need = {FULL: tokens, SWA: tokens, MAMBA: states}
+    short = {
+        c: max(0, need[c] - state.memory.available(c)) for c in state.config.components if need[c]
+    }
+    if any(short.values()):
+        evict(state, short)
+
+
 def compute(state: State, request: Request, tokens: int) -> None:
-    """The forward pass writes the KV of the next ``tokens``."""
+    """The forward pass writes the KV of the next ``tokens`` and advances the state."""
     begin, end = request.committed, request.committed + tokens
     tags = prefix_tags(request.namespace, request.tokens[:end])
     state.memory.write(tuple(request.row[begin:end]), tags[begin:])
+    if request.state_slot is not None:
+        held = state.memory.state(request.state_slot)
+        advanced = advance_state(held, request.namespace, request.tokens[begin:end])
+        state.memory.write_state(request.state_slot, advanced)
     request.committed = end
 
 
 def prefill(state: State, request: Request, count: int) -> int | None:
     """One chunk of the prompt; the length the tree had of it, or ``None`` without memory."""
-    if not make_room(state, request, count):
+    room, fork = make_room_for_chunk(state, request, count)
+    if not room:
         return None
     wait_for_loads(state)
+    fill_state(state, request)
     compute(state, request, count)
-    return cache_unfinished(state, request)
+    return cache_unfinished(state, request, fork)
 
 
-def cache_unfinished(state: State, request: Request) -> int:
-    """Hand the computed prefix to the tree and go on reading the tree's slots."""
+def cache_unfinished(state: State, request: Request, fork: int | None) -> int:
+    """Hand the computed prefix to the tree and go on reading the tree's slots.
+
+    The tree gets a copy of the state, in ``fork``: the request goes on computing in its own slot.
+    """
+    if fork is not None and request.state_slot is not None:
+        state.memory.write_state(fork, state.memory.state(request.state_slot))
+    if state.config.disable:
+        return 0
     length = floor_page(request.committed, state.config.page_size)
     chunked = request.committed < request.prompt_len
-    prefix_len = insert(state, _insertion(request, chunked))
+    inserted = insert(state, _insertion(request, chunked, fork))
     found = match(state, request.namespace, request.tokens[:length])
-    assert prefix_len <= len(found.device_slots), "the re-match must accept what insert found"
     kept = len(found.device_slots)
+    assert inserted.prefix_len <= kept, "the re-match must accept what insert found"
     request.row[request.protected : kept] = found.device_slots[request.protected :]
     unlock(state, request.receipt)
     request.receipt = lock(state, found.last_device_node, "request", request.name)
     request.last_node, request.protected = found.last_device_node, kept
-    return prefix_len
+    if not inserted.state_taken:
+        dispose_of_state(state, fork)
+    return inserted.prefix_len
 
 
 def decode(state: State, request: Request, tokens: tuple[int, ...]) -> bool:
@@ -120,19 +128,45 @@ def slide_window(state: State, request: Request) -> int:
     return state.memory.free_swa(tuple(request.row[begin:end]))
 
 
-def finish(state: State, request: Request) -> int:
-    """Hand everything computed to the tree; what does not fill a page is freed."""
-    prefix_len = insert(state, _insertion(request, chunked=False))
+def finish(state: State, request: Request) -> Inserted:
+    """Hand everything computed to the tree; what does not fill a page is freed.
+
+    The request's own state slot is donated; it is freed if the tree has that state already.
+    """
+    inserted = insert(state, _insertion(request, chunked=False, slot=request.state_slot))
     length = floor_page(request.committed, state.config.page_size)
     state.memory.free_composite(tuple(request.row[length:]))
     _leave(state, request)
-    return prefix_len
+    if not inserted.state_taken:
+        dispose_of_state(state, request.state_slot)
+    return inserted
 
 
 def abort(state: State, request: Request) -> None:
     """Free what the request owns and cache nothing."""
+    wait_for_own_state(state, request)
     state.memory.free_composite(tuple(request.row[request.protected :]))
     _leave(state, request)
+    dispose_of_state(state, request.state_slot)
+
+
+def retract(state: State, request: Request) -> MatchResult:
+    """Give everything back, cache nothing, and wait again with all tokens so far as the prompt.
+
+    Whatever the cache knew of the request is forgotten: its window frontier, its state slot.
+    """
+    abort(state, request)
+    return prepare(state, request.name, request.namespace, request.tokens, request.priority)
+
+
+def window_left_prefix(state: State, request: Request) -> bool:
+    """The next token attends to nothing of the protected prefix through the window."""
+    return request.committed - (state.config.sliding_window - 1) >= request.protected
+
+
+def release_early(state: State, request: Request) -> None:
+    """Decoding past the window needs the prefix's KV only: no window, no state (10.2, 13)."""
+    release_window(state, request.receipt)
 
 
 def _leave(state: State, request: Request) -> None:
@@ -140,7 +174,7 @@ def _leave(state: State, request: Request) -> None:
     del state.requests[request.name]
 
 
-def _insertion(request: Request, chunked: bool) -> Insertion:
+def _insertion(request: Request, chunked: bool, slot: int | None) -> Insertion:
     return Insertion(
         namespace=request.namespace,
         tokens=request.tokens[: request.committed],
@@ -149,4 +183,5 @@ def _insertion(request: Request, chunked: bool) -> Insertion:
         swa_evicted=request.swa_evicted,
         chunked=chunked,
         priority=request.priority,
+        state=slot,
     )

@@ -24,7 +24,7 @@ Slots = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """One component's data on one node; FULL and SWA values have one slot per token."""
+    """One component's data on one node: FULL and SWA one slot per token, MAMBA a single one."""
 
     device: Slots | None = None
     host: Slots | None = None
@@ -53,6 +53,8 @@ class Node:
     priority: int
     pending: int | None = field(compare=False)
     """Id of the write ack that covers the node, in the subject's own numbering."""
+    mamba: Placement | None = None
+    """The state of the whole prefix; ``None`` without MAMBA."""
 
     @property
     def end(self) -> int:
@@ -70,8 +72,13 @@ class Node:
     def backuped(self) -> bool:
         return self.full.host is not None
 
+    @property
+    def placements(self) -> tuple[Placement, ...]:
+        """Of all components that the cache has."""
+        return tuple(p for p in (self.full, self.swa, self.mamba) if p is not None)
+
     def placement(self, component: str) -> Placement | None:
-        return self.full if component == "full" else self.swa
+        return self.full if component == "full" else self.swa if component == "swa" else self.mamba
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +135,8 @@ class Receipt:
     ``owner`` is ``client``, ``request``, ``write`` or ``load``; ``name`` the holder or request
     ('' for transfers). It covers, on the path of ``anchor``: FULL from token ``full_start`` on
     (``None``: nothing) and SWA from ``swa_start`` on (``None``: nothing). A start is the position
-    of the topmost covered node's first token, 0 when the walk reached the root.
+    of the topmost covered node's first token, 0 when the walk reached the root. ``state``: it
+    covers the anchor's MAMBA state.
     """
 
     tier: str
@@ -138,11 +146,16 @@ class Receipt:
     anchor: int
     full_start: int | None
     swa_start: int | None
+    state: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A running request; ``row[i]`` is the FULL slot of token ``i``, ``len(row)`` allocated."""
+    """A running request; ``row[i]`` is the FULL slot of token ``i``, ``len(row)`` allocated.
+
+    ``state_slot`` (MAMBA) is its own. The next forward pass first copies the device slot
+    ``state_source`` into it, or zeroes it, where these are set.
+    """
 
     name: str
     namespace: str
@@ -154,6 +167,24 @@ class Request:
     last_node: int
     priority: int
     row: Slots
+    state_slot: int | None = None
+    state_source: int | None = None
+    zero_state: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A request that waits: its device prefix, up to ``last_node``, is locked; it has no row.
+
+    ``best_match``: tokens that its match found usable from device and host together.
+    """
+
+    name: str
+    namespace: str
+    tokens: tuple[int, ...]
+    priority: int
+    last_node: int
+    best_match: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +218,8 @@ class Snapshot:
     """Per pool with at least one armed allocation failure, how many."""
     options: frozenset[str] = frozenset()
     """Names of the options of the specification that the subject follows (model/options.py)."""
+    candidates: tuple[Candidate, ...] = ()
+    """Sorted by name."""
 
     def canonical(self) -> dict[str, Any]:
         """The state with slots and ids renamed away: equal iff two subjects agree."""
@@ -196,7 +229,7 @@ class Snapshot:
 def receipt_order(receipt: Receipt) -> tuple[Any, ...]:
     """Sort key of receipts: transfers of one kind differ by anchor and extent alone."""
     starts = tuple(-1 if s is None else s for s in (receipt.full_start, receipt.swa_start))
-    return (receipt.tier, receipt.owner, receipt.name, receipt.anchor, *starts)
+    return (receipt.tier, receipt.owner, receipt.name, receipt.anchor, *starts, receipt.state)
 
 
 def agree(left: Snapshot, right: Snapshot) -> bool:
@@ -221,6 +254,7 @@ _COMPARED_AS_THEY_ARE = (
     "protected",
     "receipts",
     "armed_failures",
+    "candidates",
 )
 
 
@@ -263,6 +297,7 @@ class _Canonical:
                 (n.hit, n.priority, None if n.pending is None else acks.get(n.pending, -1)),
                 self.placement("full", n.full),
                 self.placement("swa", n.swa),
+                self.placement("mamba", n.mamba),
             )
             for n in s.nodes
         ]
@@ -292,7 +327,19 @@ class _Canonical:
         window = self.snapshot.full_to_swa
         swa = self.held("swa", tuple(window[x] for x in r.row if window[x])) if window else None
         plain = (r.name, r.namespace, r.tokens, r.prompt_len, r.committed, r.protected)
-        return (*plain, r.swa_evicted, r.last_node, r.priority, row, written, swa and swa[0])
+        kv = (row, written, swa and swa[0])
+        return (*plain, r.swa_evicted, r.last_node, r.priority, *kv, *self.state(r))
+
+    def state(self, r: Request) -> tuple[Any, ...]:
+        """What lies in a state slot counts once the request has filled it."""
+        if r.state_slot is None:
+            return (None,)
+        own = (r.state_slot,)
+        if r.zero_state:
+            return (self.rename("mamba", own), "zero")
+        if r.state_source is not None:
+            return (self.rename("mamba", own), "copy", self.held("mamba", (r.state_source,)))
+        return (self.held("mamba", own),)
 
     def move(self, m: Move) -> tuple[Any, ...]:
         host = f"host_{m.component}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from radixproof.model.config import FULL, SWA, CacheConfig
+from radixproof.model.config import COMPONENTS, FULL, MAMBA, SWA, CacheConfig
 from radixproof.model.memory import Memory
 from radixproof.model.tree import Page, Slots, Tree
 
@@ -18,7 +18,7 @@ class Receipt:
     """A live lock. It covers tokens, not nodes: splits cannot disturb it (5.7, 5.8).
 
     On the path of ``anchor``, FULL from token ``full_start`` on and SWA from ``swa_start`` on;
-    ``None`` covers nothing.
+    ``None`` covers nothing. ``state``: the MAMBA state of the anchor itself.
     """
 
     tier: str
@@ -27,6 +27,7 @@ class Receipt:
     anchor: Page
     full_start: int | None
     swa_start: int | None
+    state: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -52,7 +53,11 @@ class Submission:
 
 @dataclass(slots=True)
 class Request:
-    """A running request (4.4); ``row[i]`` is the FULL slot of token ``i``."""
+    """A running request (4.4); ``row[i]`` is the FULL slot of token ``i``.
+
+    With MAMBA it has a state slot of its own. Before its first forward pass that slot is filled by
+    a load, or to be copied from ``state_source`` (a slot of the tree), or to be zeroed.
+    """
 
     name: str
     namespace: str
@@ -65,6 +70,25 @@ class Request:
     protected: int
     committed: int
     swa_evicted: int = 0
+    state_slot: int | None = None
+    state_source: int | None = None
+    zero_state: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A request that waits: matched, its device prefix locked, not yet admitted.
+
+    ``best_match``: tokens that were usable from device and host together when it was matched.
+    """
+
+    name: str
+    namespace: str
+    tokens: tuple[int, ...]
+    priority: int
+    last_node: Page
+    receipt: Receipt
+    best_match: int
 
 
 @dataclass(slots=True)
@@ -79,6 +103,7 @@ class State:
     load_queue: list[Transfer] = field(default_factory=list)
     loads: list[Submission] = field(default_factory=list)
     requests: dict[str, Request] = field(default_factory=dict)
+    candidates: dict[str, Candidate] = field(default_factory=dict)
     _counts: dict[tuple[str, str], Counter[Page]] = field(default_factory=dict)
 
     @classmethod
@@ -97,7 +122,7 @@ class State:
         self._counts = {}
 
     def _count_locks(self) -> dict[tuple[str, str], Counter[Page]]:
-        counts = {(c, t): Counter[Page]() for c in (FULL, SWA) for t in (DEVICE, HOST)}
+        counts = {(c, t): Counter[Page]() for c in COMPONENTS for t in (DEVICE, HOST)}
         size = self.config.page_size
         for receipt in self.receipts:
             for component, start in ((FULL, receipt.full_start), (SWA, receipt.swa_start)):
@@ -107,6 +132,8 @@ class State:
                         break
                     counts[component, receipt.tier][page] += 1
                     page = page.above
+            if receipt.state:
+                counts[MAMBA, receipt.tier][receipt.anchor] += 1
         return counts
 
     def locked(self, node: Page, tier: str) -> bool:
@@ -137,16 +164,19 @@ class State:
 
     # Recency lists hold exactly the nodes with data to evict (I-18, I-19)
 
-    def swa_list(self) -> list[Page]:
-        """Nodes with SWA on device, most recent first."""
-        nodes = [n for n in self.tree.nodes() if SWA in n.held]
-        return sorted(nodes, key=lambda n: -n.node.swa_recency)
+    def device_list(self, component: str) -> list[Page]:
+        """Nodes with data of an auxiliary component on device, most recent first."""
+        nodes = [n for n in self.tree.nodes() if component in n.held]
+        return sorted(nodes, key=lambda n: -n.node.recency[component])
 
-    def swa_host_list(self) -> list[Page]:
-        """Nodes whose SWA is on host only and not host-locked, most recent first."""
+    def host_list(self, component: str) -> list[Page]:
+        """Nodes whose data of it is on host only and not host-locked, most recent first."""
+        pool = f"host_{component}"
         nodes = [
             n
             for n in self.tree.nodes()
-            if SWA not in n.held and "host_swa" in n.held and not self.lock_count(n, SWA, HOST)
+            if component not in n.held
+            and pool in n.held
+            and not self.lock_count(n, component, HOST)
         ]
-        return sorted(nodes, key=lambda n: -n.node.swa_host_recency)
+        return sorted(nodes, key=lambda n: -n.node.recency[pool])

@@ -55,6 +55,13 @@ def acknowledge(state: State, queue: list[Submission], limit: int | None) -> int
     return acknowledged
 
 
+def drain_writes(state: State) -> None:
+    """The blocking wait of write-back (6.7): every queued write runs and is acknowledged."""
+    for submission in unfinished(state.writes):
+        execute_write(state, submission)
+    acknowledge(state, state.writes, None)
+
+
 def finish(state: State, transfer: Transfer) -> None:
     """The data is there: nobody waits for it any more, and its locks end."""
     for node in state.tree.upwards(transfer.target) if _is_write(transfer) else ():
@@ -65,5 +72,8 @@ def finish(state: State, transfer: Transfer) -> None:
 
 
 def _is_write(transfer: Transfer) -> bool:
-    """A load may end at a node that is being backed up, and then both have that node's id."""
-    return transfer.receipts[0].owner == "write"
+    """A load may end at a node that is being backed up, and then both have that node's id.
+
+    Under write-back a write holds nothing: it is waited for at once.
+    """
+    return all(receipt.owner == "write" for receipt in transfer.receipts)

@@ -28,14 +28,20 @@ class Record:
     priority: int = 0
     pending: int | None = None
     """Id of the write ack that covers the node."""
-    swa_recency: int = 0
-    """Position in the SWA device list: larger is more recent; meaningful with SWA on device."""
-    swa_host_recency: int = 0
+    recency: dict[str, int] = field(default_factory=dict)
+    """Pool of an auxiliary component -> position in its list: larger is more recent.
+
+    Meaningful while the node is in that list (I-18, I-19).
+    """
 
 
 @dataclass(slots=True, eq=False)
 class Page:
-    """One page of one prefix. ``held[pool]`` are its slots there; absent: not in that pool."""
+    """One page of one prefix. ``held[pool]`` are its slots there; absent: not in that pool.
+
+    KV belongs to each page; a MAMBA state belongs to the page whose prefix it summarises, so a
+    split leaves it with the lower part without anything being done.
+    """
 
     namespace: str
     tokens: tuple[int, ...]
@@ -151,18 +157,22 @@ class Tree:
     # Data
 
     def held(self, node: Page, pool: str) -> Slots | None:
-        """The slots of a node in one pool, one per token; ``None``: the value is absent."""
+        """The slots of a node in one pool; ``None``: the value is absent."""
         if pool not in node.held:
             return None
-        return tuple(slot for page in self.pages(node) for slot in page.held[pool])
+        return tuple(slot for page in self._bearers(node, pool) for slot in page.held[pool])
 
     def hold(self, node: Page, pool: str, slots: Slots) -> None:
-        for i, page in enumerate(self.pages(node)):
+        for i, page in enumerate(self._bearers(node, pool)):
             page.held[pool] = slots[i * self.page_size : (i + 1) * self.page_size]
 
     def release(self, node: Page, pool: str) -> Slots:
         """Make a value absent; its slots."""
-        return tuple(slot for page in self.pages(node) for slot in page.held.pop(pool))
+        return tuple(slot for page in self._bearers(node, pool) for slot in page.held.pop(pool))
+
+    def _bearers(self, node: Page, pool: str) -> list[Page]:
+        """The pages of a node that hold its value of one pool."""
+        return [node] if pool in ("mamba", "host_mamba") else self.pages(node)
 
     # Change of shape
 
@@ -186,12 +196,14 @@ class Tree:
         return page
 
     def _part_recency(self, page: Page, upper: Record, lower: Record) -> None:
-        """Device list: upper to the front, then lower. Host list: lower keeps its position."""
+        """Device lists: upper to the front, then lower. Host lists: lower keeps its position."""
         if "swa" in page.held:
-            upper.swa_recency = self.front()
-            lower.swa_recency = self.front()
+            upper.recency["swa"] = self.front()
+            lower.recency["swa"] = self.front()
         elif "host_swa" in page.held:
-            upper.swa_host_recency = self.front()
+            upper.recency["host_swa"] = self.front()
+        if "mamba" in self.end_of(page).held:
+            lower.recency["mamba"] = self.front()
 
     def add_leaf(
         self, parent: Page, namespace: str, tokens: tuple[int, ...], priority: int

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from radixproof.model.config import (
     FULL,
+    MAMBA,
     SWA,
+    WRITE_BACK,
     WRITE_THROUGH,
     WRITE_THROUGH_SELECTIVE,
     CacheConfig,
@@ -39,10 +41,10 @@ ANY = Limits()
 
 def draw_config(choose: Chooser, limits: Limits = ANY) -> CacheConfig:
     """One configuration; every dimension that is not limited is drawn."""
-    size = limits.page_size or choose.pick((1, 1, 2, 4))
-    components = limits.components or choose.pick(((FULL, SWA), (FULL, SWA), (FULL, SWA), (FULL,)))
+    components = limits.components or choose.pick(_component_sets(limits.page_size))
+    size = limits.page_size or (1 if MAMBA in components else choose.pick((1, 1, 2, 4)))
     policy = limits.write_policy or choose.pick(
-        (WRITE_THROUGH, WRITE_THROUGH, WRITE_THROUGH_SELECTIVE)
+        (WRITE_THROUGH, WRITE_THROUGH, WRITE_THROUGH_SELECTIVE, WRITE_BACK)
     )
     host = choose.chance(85) if limits.host is None else limits.host
     pages = _device_pages(choose)
@@ -62,10 +64,21 @@ def draw_config(choose: Chooser, limits: Limits = ANY) -> CacheConfig:
             if with_swa and host
             else 0
         ),
+        mamba_slots=choose.pick((8, 12, 5, 3, 16, 2)) if MAMBA in components else 0,
+        host_mamba_slots=choose.pick((8, 16, 3, 1)) if MAMBA in components and host else 0,
+        mamba_chunk_size=choose.pick((2, 1, 3)) if MAMBA in components else 1,
         write_policy=policy,
         load_back_threshold=choose.pick((1, 1, 0, 3)),
         materialize_out_of_window_leaf=choose.chance(25),
+        disable=choose.chance(2),
     )
+
+
+def _component_sets(page_size: int | None) -> list[tuple[str, ...]]:
+    """Two components most often, and states only where a page is one token."""
+    with_states = [(FULL, SWA, MAMBA), (FULL, MAMBA), (FULL, SWA, MAMBA)]
+    others = [(FULL, SWA), (FULL, SWA), (FULL, SWA), (FULL,)]
+    return others if page_size not in (None, 1) else [*others, *with_states]
 
 
 def _device_pages(choose: Chooser) -> int:

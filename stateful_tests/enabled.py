@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from radixproof.model import operations as op
+from radixproof.model.config import FULL, MAMBA, SWA
 from radixproof.model.keys import ceil_page, floor_page
-from radixproof.model.snapshot import Node, Snapshot
+from radixproof.model.snapshot import Node, Request, Snapshot
 from radixproof.stateful_tests.choose import Chooser
 
 HOLDERS = ("a", "b", "c")
@@ -104,9 +105,12 @@ def insert(s: Situation, choose: Chooser) -> op.Insert | op.Evict:
     namespace, tokens = key(s, choose)
     config = s.state.config
     need = ceil_page(len(tokens), config.page_size)
-    short = {c: need - s.state.pools[c].free_slots for c in config.components}
-    if max(short.values()) > 0 and not choose.chance(10):
-        return op.Evict(max(0, short["full"]), max(0, short.get("swa", 0)))
+    short = {
+        c: max(0, (1 if c == MAMBA else need) - s.state.pools[c].free_slots)
+        for c in config.components
+    }
+    if any(short.values()) and not choose.chance(10):
+        return op.Evict(short[FULL], short.get(SWA, 0), short.get(MAMBA, 0))
     evicted = 0
     if config.has_swa and choose.chance(40):
         pages = floor_page(len(tokens), config.page_size) // config.page_size
@@ -156,11 +160,13 @@ def held(state: Snapshot, tier: str) -> list[str]:
 
 
 def evict(s: Situation, choose: Chooser) -> op.Evict:
-    full = _amount(choose, s.state.config.full_slots)
-    if not s.state.config.has_swa:
-        return op.Evict(full)
-    swa = _amount(choose, s.state.config.swa_slots)
-    return choose.pick((op.Evict(full, swa), op.Evict(full), op.Evict(0, swa)))
+    """Of one component, or of all at once."""
+    config = s.state.config
+    asked = {c: _amount(choose, config.pool_slots(c)) for c in config.components}
+    if choose.chance(60):
+        only = choose.pick(config.components)
+        asked = {only: asked[only]}
+    return op.Evict(**asked)
 
 
 def evict_host(s: Situation, choose: Chooser) -> op.EvictHost | None:
@@ -184,7 +190,7 @@ def load_back(s: Situation, choose: Chooser) -> op.LoadBack | None:
     if not s.state.config.has_host:
         return None
     targets = [i for i in range(len(s.state.nodes)) if is_loadable(s.state, i)]
-    wanting = [i for i in targets if s.state.nodes[i].evicted or _swa_host_only(s.state, i)]
+    wanting = [i for i in targets if _wants_loading(s.state.nodes[i])]
     if not choose.chance(5):
         targets = wanting
     if not targets:
@@ -197,6 +203,9 @@ def load_back(s: Situation, choose: Chooser) -> op.LoadBack | None:
 
 def is_loadable(state: Snapshot, index: int) -> bool:
     """The legality of ``LoadBack``, from the snapshot: data on some tier over the whole path."""
+    mamba = state.nodes[index].mamba
+    if mamba is not None and mamba.device is None and mamba.host is None:
+        return False
     window, run, gap = state.config.sliding_window, 0, False
     path = []
     while index >= 0:
@@ -225,9 +234,10 @@ def missing(state: Snapshot, index: int) -> int:
     return tokens
 
 
-def _swa_host_only(state: Snapshot, index: int) -> bool:
-    swa = state.nodes[index].swa
-    return swa is not None and swa.device is None and swa.host is not None
+def _wants_loading(node: Node) -> bool:
+    """Something of it is on host only."""
+    parts = [p for p in (node.full, node.swa, node.mamba) if p is not None]
+    return any(p.device is None and p.host is not None for p in parts)
 
 
 def start_loading(s: Situation, choose: Chooser) -> op.StartLoading | None:
@@ -259,13 +269,56 @@ def observe(s: Situation, choose: Chooser) -> op.Observe | None:
 
 
 def admit(s: Situation, choose: Chooser) -> op.Admit | None:
-    running = {r.name for r in s.state.requests}
-    free = [r for r in REQUESTS if r not in running]
+    free = _unused(s.state)
     if not free:
         return None
     namespace, tokens = key(s, choose)
-    load, quota = not choose.chance(15), choose.integer(0, 12) if choose.chance(10) else None
+    load, quota = _loading(choose)
     return op.Admit(free[0], tokens, namespace, choose.pick((0, 0, 1)), load, quota)
+
+
+def _unused(state: Snapshot) -> list[str]:
+    """Names of requests that neither run nor wait."""
+    known = {r.name for r in state.requests} | {c.name for c in state.candidates}
+    return [r for r in REQUESTS if r not in known]
+
+
+def _loading(choose: Chooser) -> tuple[bool, int | None]:
+    """Whether a load-back may be tried, and its quota."""
+    return not choose.chance(15), choose.integer(0, 12) if choose.chance(10) else None
+
+
+def prepare(s: Situation, choose: Chooser) -> op.Prepare | None:
+    free = _unused(s.state)
+    if not free:
+        return None
+    namespace, tokens = key(s, choose)
+    return op.Prepare(free[0], tokens, namespace, choose.pick((0, 0, 1)))
+
+
+def proceed(s: Situation, choose: Chooser) -> op.Proceed | None:
+    if not s.state.candidates:
+        return None
+    load, quota = _loading(choose)
+    return op.Proceed(choose.pick(s.state.candidates).name, load, quota)
+
+
+def retract(s: Situation, choose: Chooser) -> op.Retract | None:
+    return op.Retract(choose.pick(s.state.requests).name) if s.state.requests else None
+
+
+def release_window(s: Situation, choose: Chooser) -> op.ReleaseWindow | None:
+    able = [r.name for r in s.state.requests if may_release(s.state, r)]
+    return op.ReleaseWindow(choose.pick(able)) if able else None
+
+
+def may_release(state: Snapshot, r: Request) -> bool:
+    """The legality of ``ReleaseWindow``, from the snapshot."""
+    if not state.config.has_swa or r.committed < r.prompt_len:
+        return False
+    held = [x for x in state.receipts if (x.owner, x.name) == ("request", r.name)]
+    locked = r.last_node < 0 or any(x.swa_start is not None for x in held)
+    return locked and r.committed - (state.config.sliding_window - 1) >= r.protected
 
 
 def prefill(s: Situation, choose: Chooser) -> op.Prefill | None:
@@ -309,7 +362,8 @@ def _complete(state: Snapshot) -> list[str]:
 
 
 def abort(s: Situation, choose: Chooser) -> op.Abort | None:
-    return op.Abort(choose.pick(s.state.requests).name) if s.state.requests else None
+    names = [r.name for r in s.state.requests] + [c.name for c in s.state.candidates]
+    return op.Abort(choose.pick(names)) if names else None
 
 
 # Environment
@@ -337,13 +391,17 @@ WEIGHTS: dict[str, int] = {
     "load_back": 8,
     "start_loading": 3,
     "admit": 3,
+    "prepare": 2,
+    "proceed": 3,
+    "retract": 1,
+    "release_window": 2,
     "prefill": 5,
     "decode": 6,
     "slide_window": 4,
     "finish": 3,
     "lock": 1,
     "unlock": 2,
-    "evict_host": 1,
+    "evict_host": 2,
     "host_lock": 1,
     "host_unlock": 2,
     "abort": 1,
@@ -367,6 +425,10 @@ GENERATORS: dict[str, Generator] = {
     "execute": execute,
     "observe": observe,
     "admit": admit,
+    "prepare": prepare,
+    "proceed": proceed,
+    "retract": retract,
+    "release_window": release_window,
     "prefill": prefill,
     "decode": decode,
     "slide_window": slide_window,

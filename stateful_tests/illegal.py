@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from radixproof.model import operations as op
 from radixproof.stateful_tests.choose import Chooser
-from radixproof.stateful_tests.enabled import Situation, held
+from radixproof.stateful_tests.enabled import Situation, held, may_release
 
 NOBODY = "nobody"
 """A holder and request that never is."""
@@ -31,24 +31,30 @@ def illegal_calls(s: Situation) -> list[op.Operation]:
         op.HostUnlock(NOBODY),
         op.Evict(-1),
         op.EvictHost(-1),
-        op.EvictHost(1, "mamba"),
+        op.EvictHost(1, "conv"),
         op.LoadBack(()),
         op.LoadBack(NOWHERE),
         op.Execute("side"),
         op.Observe("side"),
         op.Observe(op.WRITE, -1),
         op.Admit("r1", ()),
+        op.Prepare("r1", ()),
+        op.Proceed(NOBODY),
+        op.Retract(NOBODY),
+        op.ReleaseWindow(NOBODY),
         op.Prefill(NOBODY, 1),
         op.Decode(NOBODY, (1,)),
         op.Finish(NOBODY),
         op.Abort(NOBODY),
-        op.FailAllocation("mamba"),
+        op.FailAllocation("conv"),
     ]
     if size > 1:
         calls.append(op.Insert((1,) * (2 * size), swa_evicted=1))
     if not config.has_swa:
         calls += [op.Evict(0, 1), op.Insert((1,) * size, swa_evicted=size)]
         calls += [op.SlideWindow(r.name) for r in state.requests]
+    if not config.has_mamba:
+        calls += [op.Evict(0, 0, 1), op.FailAllocation("mamba")]
     if not config.has_host:
         calls += [op.EvictHost(1)]
     calls += [op.HostLock(NOBODY, n.tokens, n.namespace) for n in state.nodes if not n.backuped][:1]
@@ -56,6 +62,10 @@ def illegal_calls(s: Situation) -> list[op.Operation]:
         if not any(t.stage == "submitted" for t in queue):
             calls.append(op.Execute(stream))
     calls += [op.Lock(holder, ()) for holder in held(state, "device")]
+    for c in state.candidates:
+        calls += [op.Admit(c.name, (1,)), op.Prepare(c.name, (1,)), op.Prefill(c.name, 1)]
+        calls += [op.Proceed(c.name, mem_quota=-1), op.Retract(c.name)]
+    calls += [op.ReleaseWindow(r.name) for r in state.requests if not may_release(state, r)] * 3
     for r in state.requests:
         left = r.prompt_len - r.committed
         calls += [op.Admit(r.name, (1,)), op.Prefill(r.name, 0), op.Prefill(r.name, left + 1)]

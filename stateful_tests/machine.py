@@ -22,7 +22,7 @@ from radixproof.impl.torch_cache.subject import open_torch
 from radixproof.model.subject import OpenSubject
 from radixproof.stateful_tests.choose import BytesChooser
 from radixproof.stateful_tests.configs import ANY, Limits, draw_config
-from radixproof.stateful_tests.enabled import GENERATORS, Situation, draw_style
+from radixproof.stateful_tests.enabled import GENERATORS, Situation, draw_style, may_release
 from radixproof.stateful_tests.illegal import draw_illegal
 from radixproof.stateful_tests.lockstep import Clock, Coverage, Lockstep
 from radixproof.stateful_tests.shrink import cost
@@ -142,6 +142,25 @@ class CacheMachine(RuleBasedStateMachine):
         self.perform("admit", choices)
 
     @rule(choices=CHOICES)
+    def prepare(self, choices: bytes) -> None:
+        self.perform("prepare", choices)
+
+    @rule(choices=CHOICES)
+    @possible(lambda state: bool(state.candidates))
+    def proceed(self, choices: bytes) -> None:
+        self.perform("proceed", choices)
+
+    @rule(choices=CHOICES)
+    @possible(lambda state: bool(state.requests))
+    def retract(self, choices: bytes) -> None:
+        self.perform("retract", choices)
+
+    @rule(choices=CHOICES)
+    @possible(lambda state: any(may_release(state, r) for r in state.requests))
+    def release_window(self, choices: bytes) -> None:
+        self.perform("release_window", choices)
+
+    @rule(choices=CHOICES)
     @possible(lambda state: any(r.committed < r.prompt_len for r in state.requests))
     def prefill(self, choices: bytes) -> None:
         self.perform("prefill", choices)
@@ -162,7 +181,7 @@ class CacheMachine(RuleBasedStateMachine):
         self.perform("finish", choices)
 
     @rule(choices=CHOICES)
-    @possible(lambda state: bool(state.requests))
+    @possible(lambda state: bool(state.requests or state.candidates))
     def abort(self, choices: bytes) -> None:
         self.perform("abort", choices)
 

@@ -1,8 +1,8 @@
 """A production trace through a subject and the specification side by side.
 
 Outcomes are compared after every step. States are compared, all state invariants evaluated and
-with them every byte that a node or a running request exposes, whenever a request's prompt is
-complete, and after every ``sample``-th step.
+with them every byte that a node or a running request exposes, after every ``sample``-th step and
+whenever a request's prompt is complete, unless the last look is less than a quarter of that ago.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from time import perf_counter
 
 from radixproof.invariants.checker import STATE_INVARIANTS, check_state
 from radixproof.model import operations as op
-from radixproof.model.config import CacheConfig
+from radixproof.model.config import MAMBA, CacheConfig
 from radixproof.model.errors import ErrorKind
 from radixproof.model.keys import ceil_page
 from radixproof.model.outcome import Outcome, Status
@@ -105,6 +105,7 @@ class _Workload:
         self.chunk = chunk
         self.trace: list[op.Operation] = []
         self.seen = self.subject.snapshot()
+        self.looked_at = 0
 
     def schedule(self, arriving: Iterator[RecordedRequest], running: int) -> Iterator[None]:
         """Round robin over the running requests; one yield per round."""
@@ -128,7 +129,7 @@ class _Workload:
         self.report.requests += 1
         self.report.prompt_tokens += len(request.prompt)
         need = ceil_page(len(request.prompt) + len(request.output), self.config.page_size)
-        room = [self.config.pool_slots(c) for c in self.config.components]
+        room = [self.config.pool_slots(c) for c in self.config.components if c != MAMBA]
         if need <= min(room):
             return True
         self.report.too_large += 1
@@ -138,6 +139,9 @@ class _Workload:
         """What one request does, a step at a time (domain.md 6.9)."""
         name = str(request.number)
         admitted = self.step(op.Admit(name, request.prompt))
+        if admitted.status is Status.REFUSED:
+            self.report.out_of_memory += 1
+            return
         self.report.device_hit_tokens += admitted.values["device_hit"]
         loaded = admitted.values["loaded"]
         self.report.load_backs += loaded
@@ -153,7 +157,8 @@ class _Workload:
                 return
             done += count
             yield
-        self.look()
+        if self.report.steps - self.looked_at >= self.report.sample / 4:
+            self.look()
         for begin in range(0, len(request.output), self.config.page_size):
             tokens = request.output[begin : begin + self.config.page_size]
             if self.step(op.Decode(name, tokens)).status is Status.REFUSED:
@@ -203,6 +208,7 @@ class _Workload:
         """Compare the states, evaluate every state invariant, read every byte in use."""
         state, wanted = self.subject.snapshot(), self.model.snapshot()
         self.report.looks += 1
+        self.looked_at = self.report.steps
         findings = [
             Finding(self.subject.name, v.slug, v, v.fault.message) for v in check_state(state)
         ]

@@ -1,21 +1,22 @@
-"""Write-through: copying nodes to the host tier (domain.md 6.2.8, 6.6, 6.7)."""
+"""Copying nodes to the host tier (domain.md 6.2.8, 6.6, 6.7)."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from radixproof.impl.torch_cache.eviction import Eviction
+from radixproof.impl.torch_cache.host_eviction import HostEviction
 from radixproof.impl.torch_cache.node import Copy, Node, Transfer
 from radixproof.impl.torch_cache.transfer import Submission
-from radixproof.model.config import FULL, SWA
+from radixproof.model.config import FULL
+from radixproof.model.operations import WRITE
 
 
-class Backup(Eviction):
+class Backup(HostEviction):
     """Root first, so that every host copy can be loaded back (upstream PR 25065)."""
 
     def _count_hit(self, node: Node, chunked: bool) -> None:
         """An insert went over a node; at the threshold it is backed up."""
-        if node.full.device is None or chunked:
+        if node.full.device is None or chunked or not self.config.counts_hits:
             return
         node.hit += 1
         if (
@@ -51,35 +52,49 @@ class Backup(Eviction):
         return True
 
     def _lock_write(self, write: Transfer) -> None:
-        """The source slots stay until the copy is acknowledged."""
+        """The source slots stay until the copy is acknowledged; write-back waits for it."""
+        if self.config.writes_back:
+            return
         receipt, _ = self._acquire(write.node, "write")
         write.receipts.append(receipt)
 
     def _host_slots(self, node: Node) -> dict[str, Tensor] | None:
         """Host slots for all that is on the device, or none: one eviction where short."""
-        length = len(node.key)
-        missing = length - self.memory.available("host_full")
+        missing = len(node.key) - self.memory.available("host_full")
         if missing > 0 and self._evict_host(missing, FULL) < missing:
             return None
-        full = self.memory.allocate("host_full", length)
-        if full is None:
-            return None
-        if node.swa.device is None:
-            return {FULL: full}
-        swa = self.memory.allocate("host_swa", length)
-        if swa is None:
-            self._evict_host(length, SWA)
-            swa = self.memory.allocate("host_swa", length)
-        if swa is None:
-            self._undo_host_full(full)
-            return None
-        return {FULL: full, SWA: swa}
+        taken: dict[str, Tensor] = {}
+        for component in self.config.components:
+            device = node.value(component).device
+            slots = None if device is None else self._host_slots_of(component, len(device))
+            if device is not None and slots is None:
+                self._undo_host_slots(taken)
+                return None
+            if slots is not None:
+                taken[component] = slots
+        return taken
 
-    def _undo_host_full(self, slots: Tensor) -> None:
-        """A refused SWA allocation gives the FULL slots back."""
-        self.memory.free("host_full", slots)
+    def _host_slots_of(self, component: str, count: int) -> Tensor | None:
+        """Room for FULL was made before; the others evict when an allocation fails, once."""
+        slots = self.memory.allocate(f"host_{component}", count)
+        if slots is None and component != FULL:
+            self._evict_host(count, component)
+            slots = self.memory.allocate(f"host_{component}", count)
+        return slots
+
+    def _undo_host_slots(self, taken: dict[str, Tensor]) -> None:
+        """A refused allocation gives back those that went before it."""
+        for component, slots in taken.items():
+            self.memory.free(f"host_{component}", slots)
 
     # Acknowledgement
+
+    def _drain_writes(self) -> None:
+        """The blocking wait of write-back: every queued write runs and is acknowledged (6.7)."""
+        for submission in self.queues.writes:
+            if not submission.executed:
+                self.engine.run(self.memory, WRITE, submission)
+        self._acknowledge(WRITE, None)
 
     def _acknowledge(self, stream: str, limit: int | None) -> int:
         """Pop finished submissions from the head, at most ``limit``; how many ids they had."""

@@ -3,45 +3,51 @@
 An illegal call raises ``ArgumentError``, ``ProtocolError`` or ``BusyError`` before anything
 changes; an operation without memory returns ``None``. The rules themselves are the underscored
 methods of the base classes, one file each: ``Core`` (state, split), ``Recency``, ``Locks``,
-``Eviction``, ``Backup``, ``Insertion``, ``Matching``, ``LoadBack``, ``Requests``. Each is small and
-may be overridden; stateful_tests/variants/ does so to build known-wrong caches.
+``HostEviction``, ``Backup``, ``Eviction``, ``Insertion``, ``Matching``, ``LoadBack``,
+``Admission``, ``Requests``.
+Each is small and may be overridden; stateful_tests/variants/ does so to build known-wrong caches.
 """
 
 from __future__ import annotations
 
+from radixproof.impl.torch_cache.admission import Request
 from radixproof.impl.torch_cache.errors import ArgumentError, BusyError, ProtocolError
-from radixproof.impl.torch_cache.eviction import Freed
-from radixproof.impl.torch_cache.insertion import Incoming
+from radixproof.impl.torch_cache.host_eviction import Freed
+from radixproof.impl.torch_cache.insertion import Incoming, Inserted
 from radixproof.impl.torch_cache.load_back import MAX_UNFINISHED_LOADS, LoadPlan
 from radixproof.impl.torch_cache.locks import DEVICE, HOST
 from radixproof.impl.torch_cache.matching import MatchResult
-from radixproof.impl.torch_cache.node import Node, Receipt
-from radixproof.impl.torch_cache.requests import Request, Requests
+from radixproof.impl.torch_cache.node import Receipt
+from radixproof.impl.torch_cache.requests import Requests
 from radixproof.model import operations as op
-from radixproof.model.payload import prefix_tags
+from radixproof.model.config import FULL, MAMBA, SWA
+from radixproof.model.payload import NEVER_WRITTEN, advance_state, prefix_tags
 
 
 class TorchCache(Requests):
-    """A hierarchical prefix cache for FULL and SWA KV on torch tensors."""
+    """A hierarchical prefix cache for FULL and SWA KV and MAMBA states on torch tensors."""
 
     # Keys
 
     def match(self, o: op.Match) -> MatchResult:
         return self._match(o.namespace, o.tokens)
 
-    def insert(self, o: op.Insert) -> int | None:
-        """Allocate, write and hand over a key; the tokens the tree had, ``None``: no memory."""
+    def insert(self, o: op.Insert) -> Inserted | None:
+        """Allocate, write and hand over a key and its state; ``None``: no memory."""
         length = len(o.tokens) // self.page * self.page
         _argument(len(o.tokens) > 0, "an insert needs tokens")
         _argument(0 <= o.swa_evicted <= length, "swa_evicted lies outside the aligned key")
         _argument(self._is_aligned(o.swa_evicted), "swa_evicted is not page-aligned")
         _argument(self.has_swa or o.swa_evicted == 0, "swa_evicted without SWA")
-        slots = self.memory.allocate_composite(-(-len(o.tokens) // self.page) * self.page)
-        if slots is None:
+        taken = self.memory.allocate_with_state(-(-len(o.tokens) // self.page) * self.page)
+        if taken is None:
             return None
+        slots, state = taken
+        if len(state):
+            self.memory.write_state(state, advance_state(NEVER_WRITTEN, o.namespace, o.tokens))
         self.memory.write(slots[: len(o.tokens)], prefix_tags(o.namespace, o.tokens))
         self.memory.free_swa(slots[: o.swa_evicted])
-        prefix_len = self._insert(
+        inserted = self._insert(
             Incoming(
                 o.namespace,
                 o.tokens,
@@ -49,10 +55,13 @@ class TorchCache(Requests):
                 swa_evicted=o.swa_evicted,
                 chunked=o.chunked,
                 priority=o.priority,
+                state=state,
             )
         )
         self.memory.free_composite(slots[length:])
-        return prefix_len
+        if not inserted.state_taken:
+            self._dispose_of_state(state)
+        return inserted
 
     def _is_aligned(self, swa_evicted: int) -> bool:
         return swa_evicted % self.page == 0
@@ -92,9 +101,10 @@ class TorchCache(Requests):
     # Memory pressure
 
     def evict(self, o: op.Evict) -> Freed:
-        _argument(o.full >= 0 and o.swa >= 0, "a negative number of tokens")
+        _argument(min(o.full, o.swa, o.mamba) >= 0, "a negative number of tokens")
         _argument(self.has_swa or o.swa == 0, "there is no SWA")
-        return self._evict(o.full, o.swa)
+        _argument(self.has_mamba or o.mamba == 0, "there is no MAMBA")
+        return self._evict({FULL: o.full, SWA: o.swa, MAMBA: o.mamba})
 
     def evict_host(self, o: op.EvictHost) -> int:
         _argument(o.count >= 0, "a negative number of tokens")
@@ -131,11 +141,48 @@ class TorchCache(Requests):
 
     # Requests
 
-    def admit(self, o: op.Admit) -> tuple[Request, MatchResult, bool]:
+    def admit(self, o: op.Admit) -> tuple[Request | None, MatchResult, bool]:
+        """The request (``None``: no state slot), what it matched, whether a load was accepted.
+
+        Both halves at once; a request that is refused does not wait.
+        """
         _argument(len(o.tokens) > 0, "a request needs tokens")
         _argument(o.mem_quota is None or o.mem_quota >= 0, "a negative quota")
-        _protocol(o.request not in self.requests, "the request runs already")
-        return self._admit(o)
+        self._require_new(o.request)
+        found = self._prepare(o.request, o.namespace, o.tokens, o.priority)
+        waiting = self.candidates[o.request]
+        request, loaded = self._proceed(waiting, may_load=o.load_back, mem_quota=o.mem_quota)
+        if request is None:
+            self._drop(waiting)
+        return request, found, loaded
+
+    def prepare(self, o: op.Prepare) -> MatchResult:
+        _argument(len(o.tokens) > 0, "a request needs tokens")
+        self._require_new(o.request)
+        return self._prepare(o.request, o.namespace, o.tokens, o.priority)
+
+    def proceed(self, o: op.Proceed) -> tuple[Request | None, bool]:
+        """The request (``None``: no state slot, it waits on), and whether a load was accepted."""
+        _argument(o.mem_quota is None or o.mem_quota >= 0, "a negative quota")
+        _protocol(o.request in self.candidates, "no such request waits")
+        waiting = self.candidates[o.request]
+        return self._proceed(waiting, may_load=o.load_back, mem_quota=o.mem_quota)
+
+    def retract(self, o: op.Retract) -> MatchResult:
+        return self._retract(self._running(o.request))
+
+    def release_window(self, o: op.ReleaseWindow) -> None:
+        _argument(self.has_swa, "there is no SWA")
+        request = self._complete(o.request)
+        held = request.last_node.is_root or request.receipt.swa_top is not None
+        _protocol(held, "the window was released already")
+        left = self._window_left_prefix(request)
+        _protocol(left, "the window reaches into the protected prefix")
+        self._release_window(request.receipt)
+
+    def _require_new(self, name: str) -> None:
+        known = name in self.requests or name in self.candidates
+        _protocol(not known, "the request runs or waits already")
 
     def prefill(self, o: op.Prefill) -> tuple[Request, int | None]:
         request = self._running(o.request)
@@ -158,7 +205,10 @@ class TorchCache(Requests):
         return self._finish(self._complete(o.request))
 
     def abort(self, o: op.Abort) -> None:
-        self._abort(self._running(o.request))
+        if o.request in self.candidates:
+            self._drop(self.candidates[o.request])
+        else:
+            self._abort(self._running(o.request))
 
     # Environment
 
@@ -177,17 +227,6 @@ class TorchCache(Requests):
         self.memory.allocators[o.pool].armed += 1
 
     # Looking up
-
-    def _find(self, namespace: str, tokens: tuple[int, ...]) -> Node:
-        """The node (or root) that spells exactly ``tokens``; looking changes nothing."""
-        node = self.root
-        while node.end < len(tokens):
-            label = (namespace, tokens[node.end : node.end + self.page])
-            child = node.children.get(label)
-            if child is None or child.key != tokens[child.start : child.end]:
-                raise ArgumentError("no node spells these tokens")
-            node = child
-        return node
 
     def _running(self, name: str) -> Request:
         if name not in self.requests:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from radixproof.impl.torch_cache.errors import ArgumentError
 from radixproof.impl.torch_cache.lru import LruList
 from radixproof.impl.torch_cache.memory import Memory
 from radixproof.impl.torch_cache.node import Node, Receipt, Value
@@ -18,7 +19,7 @@ from radixproof.impl.torch_cache.transfer import (
     StreamEngine,
     TransferEngine,
 )
-from radixproof.model.config import SWA, CacheConfig
+from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
 
 
 class Core:
@@ -28,6 +29,7 @@ class Core:
         self.config = config
         self.page = config.page_size
         self.has_swa = config.has_swa
+        self.has_mamba = config.has_mamba
         self.has_host = config.has_host
         self.memory = Memory(config, device)
         self.engine: TransferEngine = (
@@ -41,8 +43,8 @@ class Core:
         self.root = self._new_node("", (), None)
         self.device_leaves: dict[Node, None] = {}
         self.host_leaves: dict[Node, None] = {}
-        self.swa_list = LruList()
-        self.swa_host_list = LruList()
+        self.device_lists = {c: LruList() for c in self.config.auxiliary}
+        self.host_lists = {c: LruList() for c in self.config.auxiliary}
         self.evictable = dict.fromkeys(self.config.components, 0)
         self.protected = dict.fromkeys(self.config.components, 0)
         self.queues = Queues.empty()
@@ -56,17 +58,30 @@ class Core:
         self.ids += 1
         return Node(self.ids, namespace, key, parent, self._tick())
 
+    # Looking up
+
+    def _find(self, namespace: str, tokens: tuple[int, ...]) -> Node:
+        """The node (or root) that spells exactly ``tokens``; looking changes nothing."""
+        node = self.root
+        while node.end < len(tokens):
+            label = (namespace, tokens[node.end : node.end + self.page])
+            child = node.children.get(label)
+            if child is None or child.key != tokens[child.start : child.end]:
+                raise ArgumentError("no node spells these tokens")
+            node = child
+        return node
+
     # Values
 
     def _set_device(self, node: Node, component: str, slots: Tensor) -> None:
-        """Data appears on the device; SWA comes first in its list and leaves the host list."""
+        """Data appears on the device; it comes first in its list and leaves the host list."""
         value = node.value(component)
         value.device = slots
         sizes = self.protected if value.lock else self.evictable
         sizes[component] += len(slots)
-        if component == SWA:
-            self.swa_list.push_front(node.link)
-            self.swa_host_list.remove(node.host_link)
+        if component != FULL:
+            self.device_lists[component].push_front(value.link)
+            self.host_lists[component].remove(value.host_link)
 
     def _take_device(self, node: Node, component: str) -> Tensor:
         """Data leaves the device; what is on host only becomes reclaimable there."""
@@ -76,9 +91,9 @@ class Core:
         value.device = None
         sizes = self.protected if value.lock else self.evictable
         sizes[component] -= len(slots)
-        if component == SWA:
-            self.swa_list.remove(node.link)
-            self._list_host_only(node)
+        if component != FULL:
+            self.device_lists[component].remove(value.link)
+            self._list_host_only(node, component)
         return slots
 
     def _take_host(self, node: Node, component: str) -> Tensor:
@@ -86,15 +101,15 @@ class Core:
         slots = value.host
         assert slots is not None, "no host value to take"
         value.host = None
-        if component == SWA:
-            self.swa_host_list.remove(node.host_link)
+        if component != FULL:
+            self.host_lists[component].remove(value.host_link)
         return slots
 
-    def _list_host_only(self, node: Node) -> None:
-        """Into the host list, if host eviction may reclaim the node's SWA (I-19)."""
-        swa = node.swa
-        if swa.device is None and swa.host is not None and swa.host_lock == 0:
-            self.swa_host_list.push_front(node.host_link)
+    def _list_host_only(self, node: Node, component: str) -> None:
+        """Into the host list, if host eviction may reclaim the node's data (I-19)."""
+        value = node.value(component)
+        if value.device is None and value.host is not None and value.host_lock == 0:
+            self.host_lists[component].push_front(value.host_link)
 
     # Leaf sets
 
@@ -103,20 +118,20 @@ class Core:
         return (
             not node.is_root
             and node.full.device is not None
-            and not node.full.lock
-            and not node.swa.lock
+            and not (node.full.lock or node.swa.lock or node.mamba.lock)
             and all(child.full.device is None for child in node.children.values())
         )
 
     def _is_host_leaf(self, node: Node) -> bool:
         """Evicted, backed up, childless, unlocked on both tiers (domain.md 2)."""
-        full, swa = node.full, node.swa
+        full, swa, mamba = node.full, node.swa, node.mamba
         return (
             not node.is_root
             and full.device is None
             and full.host is not None
             and not node.children
-            and not (full.lock or swa.lock or full.host_lock or swa.host_lock)
+            and not (full.lock or swa.lock or mamba.lock)
+            and not (full.host_lock or swa.host_lock or mamba.host_lock)
         )
 
     def _refresh_leaf_sets(self, *nodes: Node) -> None:
@@ -162,8 +177,8 @@ class Core:
         return upper
 
     def _split_values(self, lower: Node, upper: Node, length: int) -> None:
-        """Every value present is cut at the same token."""
-        for component in self.config.components:
+        """KV is cut at the same token; a state stays below, where its prefix ends."""
+        for component in self._kv_components():
             below, above = lower.value(component), upper.value(component)
             if below.device is not None:
                 above.device = below.device[:length].clone()
@@ -172,9 +187,13 @@ class Core:
                 above.host = below.host[:length].clone()
                 below.host = below.host[length:].clone()
 
+    def _kv_components(self) -> list[str]:
+        """Components with data per token, which belong to both parts of a split."""
+        return [c for c in self.config.components if c != MAMBA]
+
     def _split_locks(self, lower: Node, upper: Node) -> None:
         """Whoever held the node holds both parts; segments that ended here end at the upper."""
-        for component in self.config.components:
+        for component in self._kv_components():
             self._split_counts(lower.value(component), upper.value(component))
         for receipt in lower.tops:
             if receipt.full_top is lower:
@@ -187,12 +206,16 @@ class Core:
         upper.lock, upper.host_lock = lower.lock, lower.host_lock
 
     def _split_recency(self, lower: Node, upper: Node) -> None:
-        """Device list: upper then lower to the front. Host list: the lower part stays put."""
+        """Device lists: upper then lower to the front. Host lists: the lower part stays put."""
+        if lower.mamba.device is not None:
+            self.device_lists[MAMBA].push_front(lower.mamba.link)
+        if not self.has_swa:
+            return
         if lower.swa.device is not None:
-            self.swa_list.push_front(upper.link)
-            self.swa_list.push_front(lower.link)
+            self.device_lists[SWA].push_front(upper.swa.link)
+            self.device_lists[SWA].push_front(lower.swa.link)
         else:
-            self._list_host_only(upper)
+            self._list_host_only(upper, SWA)
 
     def _split_transfers(self, lower: Node, upper: Node) -> None:
         """Copies of the node are copies of both parts (M-2)."""

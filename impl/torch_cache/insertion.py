@@ -6,16 +6,18 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from radixproof.impl.torch_cache.backup import Backup
+from radixproof.impl.torch_cache.eviction import Eviction
+from radixproof.impl.torch_cache.memory import NO_SLOTS
 from radixproof.impl.torch_cache.node import Node
-from radixproof.model.config import FULL, SWA
+from radixproof.model.config import FULL, MAMBA, SWA
 
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
     """``slots[i]`` (int64) holds token ``i``; the tree has the first ``protected`` already.
 
-    The first ``swa_evicted`` tokens have no SWA slot.
+    The first ``swa_evicted`` tokens have no SWA slot. ``state`` (MAMBA; empty without) is one slot
+    with the state of the whole key.
     """
 
     namespace: str
@@ -25,14 +27,26 @@ class Incoming:
     swa_evicted: int = 0
     chunked: bool = False
     priority: int = 0
+    state: Tensor = NO_SLOTS
 
 
-class Insertion(Backup):
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """``prefix_len`` tokens were in the tree already; ``state_taken``: the tree owns the state."""
+
+    prefix_len: int
+    state_taken: bool
+
+
+class Insertion(Eviction):
     """Duplicates are freed, tombstones recover, the rest becomes a leaf."""
 
-    def _insert(self, new: Incoming) -> int:
-        """Make the page-aligned key device-resident; how many tokens the tree had already."""
+    def _insert(self, new: Incoming) -> Inserted:
+        """Make the page-aligned key device-resident; a state not taken is the caller's."""
         length = len(new.tokens) // self.page * self.page
+        if self.config.disable:
+            self.memory.free_composite(new.slots[new.protected : length])
+            return Inserted(0, state_taken=False)
         key = new.tokens[:length]
         node, done = self.root, 0
         self._touch(node)
@@ -46,13 +60,28 @@ class Insertion(Backup):
         if fresh:
             if self._leaf_is_vetoed(new, length):
                 self.memory.free_composite(new.slots[done:length])
-                return done
+                return Inserted(done, self._vetoed_state_taken())
             node = self._new_leaf(node, key, done, new)
+        taken = self._commit_state(node, new)
         if self.has_swa and not node.is_root:
             self._refresh_swa_list(node)
         if fresh:
             self._count_hit(node, new.chunked)
-        return done
+        return Inserted(done, taken)
+
+    def _vetoed_state_taken(self) -> bool:
+        """No leaf, no owner: the caller must dispose of the state (U-12)."""
+        return False
+
+    def _commit_state(self, node: Node, new: Incoming) -> bool:
+        """The node takes the state if it has none on device; either way it is most recent."""
+        if not len(new.state) or node.is_root:
+            return False
+        if node.mamba.device is None:
+            self._set_device(node, MAMBA, new.state.clone())
+            return True
+        self.device_lists[MAMBA].push_front(node.mamba.link)
+        return False
 
     def _walk_onto(self, node: Node, key: tuple[int, ...], done: int, new: Incoming) -> Node:
         """One step down the tree; the node that ends where this piece of the key does."""

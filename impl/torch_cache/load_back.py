@@ -11,25 +11,27 @@ from radixproof.impl.torch_cache.matching import Matching, on_any_tier
 from radixproof.impl.torch_cache.memory import NO_SLOTS
 from radixproof.impl.torch_cache.node import Copy, Node, Transfer
 from radixproof.impl.torch_cache.transfer import Submission
-from radixproof.model.config import FULL, SWA
+from radixproof.model.config import FULL, MAMBA, SWA
 
 MAX_UNFINISHED_LOADS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
-    """Nodes that need a FULL slot per token, and nodes that need an SWA slot; root to leaf."""
+    """Nodes that need a FULL or an SWA slot per token, root to leaf, and those that get a state."""
 
     full: list[Node]
     swa: list[Node]
+    mamba: list[Node]
 
     @property
-    def need_full(self) -> int:
-        return sum(len(n.key) for n in self.full)
-
-    @property
-    def need_swa(self) -> int:
-        return sum(len(n.key) for n in self.swa)
+    def need(self) -> dict[str, int]:
+        """Component -> device slots, in the order in which they are allocated."""
+        return {
+            FULL: sum(len(n.key) for n in self.full),
+            SWA: sum(len(n.key) for n in self.swa),
+            MAMBA: len(self.mamba),
+        }
 
 
 class LoadBack(Matching):
@@ -39,8 +41,13 @@ class LoadBack(Matching):
         """Whether a match of exactly this prefix would have it for its best node."""
         return self._deepest_valid(target.upwards()[::-1], on_any_tier) is target
 
-    def _load_back(self, target: Node, mem_quota: int | None = None) -> LoadPlan | None:
-        """Queue the copies that make ``target`` usable from the device; ``None``: refused."""
+    def _load_back(
+        self, target: Node, mem_quota: int | None = None, state: Tensor = NO_SLOTS
+    ) -> LoadPlan | None:
+        """Queue the copies that make ``target`` usable from the device; ``None``: refused.
+
+        ``state``: a request's own slot, into which a state that is loaded is copied as well.
+        """
         if not self.has_host or self._is_loading(target):
             return None
         device_receipt, delta = self._acquire(target, "load")
@@ -53,7 +60,7 @@ class LoadBack(Matching):
             return None
         load = Transfer(target.id, target, _in_path_order(plan), [], receipts)
         self.queues.load_queue.append(load)
-        self._commit_load(load, plan, *slots)
+        self._commit_load(load, plan, slots, state)
         return plan
 
     def _is_loading(self, target: Node) -> bool:
@@ -65,7 +72,8 @@ class LoadBack(Matching):
         full = [n for n in reversed(target.upwards()) if n.full.device is None]
         window = self._window(target, self.config.sliding_window) if self.has_swa else []
         swa = [n for n in reversed(window) if n.swa.device is None and n.swa.host is not None]
-        return LoadPlan(full, swa)
+        state = self.has_mamba and target.mamba.device is None and target.mamba.host is not None
+        return LoadPlan(full, swa, [target] if state else [])
 
     def _quota_allows(self, need: int, mem_quota: int | None, delta: int) -> bool:
         """The new slots and those the lock made unevictable fit the caller's budget (U-15)."""
@@ -73,35 +81,50 @@ class LoadBack(Matching):
 
     def _load_slots(
         self, plan: LoadPlan, mem_quota: int | None, delta: int
-    ) -> tuple[Tensor, Tensor] | None:
-        """Device slots for FULL and SWA, evicting where short; ``None`` when refused."""
-        need, need_swa = plan.need_full, plan.need_swa
-        if not need_swa and (not need or need < self.config.load_back_threshold):
+    ) -> dict[str, Tensor] | None:
+        """Device slots per component, evicting where short; ``None`` when refused."""
+        need = plan.need
+        only_full = not (need[SWA] or need[MAMBA])
+        if only_full and (not need[FULL] or need[FULL] < self.config.load_back_threshold):
             return None
-        if not self._quota_allows(need, mem_quota, delta):
+        if not self._quota_allows(need[FULL], mem_quota, delta):
             return None
-        short = need - self.memory.available(FULL)
+        short = need[FULL] - self.memory.available(FULL)
         if short > 0:
-            self._evict(short, 0)
-            if self.memory.available(FULL) < need:
+            self._evict({FULL: short})
+            if self.memory.available(FULL) < need[FULL]:
                 return None
-        full = self.memory.allocate(FULL, need)
-        if full is None:
-            return None
-        swa = self.memory.allocate(SWA, need_swa)
-        if swa is None:
-            self._evict(0, need_swa)
-            swa = self.memory.allocate(SWA, need_swa)
-        if swa is None:
-            self.memory.free(FULL, full)
-            return None
-        return full, swa
+        taken: dict[str, Tensor] = {}
+        for component, count in need.items():
+            slots = self._device_slots(component, count)
+            if slots is None:
+                self._undo_device_slots(taken)
+                return None
+            taken[component] = slots
+        return taken
 
-    def _commit_load(self, load: Transfer, plan: LoadPlan, full: Tensor, swa: Tensor) -> None:
+    def _device_slots(self, component: str, count: int) -> Tensor | None:
+        """Room for FULL was made before; the others evict when an allocation fails, once."""
+        slots = self.memory.allocate(component, count)
+        if slots is None and component != FULL:
+            self._evict({component: count})
+            slots = self.memory.allocate(component, count)
+        return slots
+
+    def _undo_device_slots(self, taken: dict[str, Tensor]) -> None:
+        """A refused allocation gives back those that went before it."""
+        for component, slots in taken.items():
+            self.memory.free(component, slots)
+
+    def _commit_load(
+        self, load: Transfer, plan: LoadPlan, slots: dict[str, Tensor], state: Tensor
+    ) -> None:
         """The nodes are device-resident from now on; their data arrives when the copy runs."""
-        self._commit_full(load, plan.full, full)
+        self._commit_full(load, plan.full, slots[FULL])
         if plan.swa:
-            self._commit_swa(load, plan.swa, swa)
+            self._commit_swa(load, plan.swa, slots[SWA])
+        for node in plan.mamba:
+            self._commit_mamba(load, node, slots[MAMBA], state)
         self._refresh_leaf_sets(*load.node.upwards())
 
     def _commit_full(self, load: Transfer, nodes: list[Node], slots: Tensor) -> None:
@@ -116,6 +139,12 @@ class LoadBack(Matching):
         for node, part in zip(nodes, _parts(slots, nodes), strict=True):
             self._map_loaded(node, part)
             self._set_device(node, SWA, part)
+
+    def _commit_mamba(self, load: Transfer, node: Node, slot: Tensor, state: Tensor) -> None:
+        """The same host slot goes into the node's new slot and, if there is one, the request's."""
+        targets = torch.cat([slot, state])
+        load.copies.append(Copy(MAMBA, targets, _host_slots([node], MAMBA).repeat(len(targets))))
+        self._set_device(node, MAMBA, slot)
 
     def _map_loaded(self, node: Node, swa: Tensor) -> None:
         """Kernels find the loaded SWA slots through the node's FULL slots (I-22)."""
@@ -160,4 +189,4 @@ def _parts(slots: Tensor, nodes: list[Node]) -> list[Tensor]:
 
 
 def _in_path_order(plan: LoadPlan) -> list[Node]:
-    return sorted(dict.fromkeys(plan.full + plan.swa), key=lambda n: n.start)
+    return sorted(dict.fromkeys(plan.full + plan.swa + plan.mamba), key=lambda n: n.start)

@@ -23,6 +23,8 @@ class MatchResult:
     slots: Tensor
     host_hit: int = 0
     swa_host_hit: int = 0
+    mamba_host_hit: int = 0
+    branching: int = 0
 
 
 class Matching(Insertion):
@@ -30,7 +32,7 @@ class Matching(Insertion):
 
     def _match(self, namespace: str, tokens: tuple[int, ...]) -> MatchResult:
         length = len(tokens) // self.page * self.page
-        if not length:
+        if not length or self.config.disable:
             return MatchResult(self.root, self.root, NO_SLOTS)
         node = self._descend(namespace, tokens[:length])
         path = node.upwards()[::-1]
@@ -38,8 +40,10 @@ class Matching(Insertion):
         best = self._deepest_valid(path, on_any_tier) if self.has_host else device
         if self.has_swa:
             self._refresh_swa_list(best)
+        if self.has_mamba:
+            self._refresh_mamba_list(best)
         self._refresh_match_times(best)
-        return self._match_result(device, best)
+        return self._match_result(device, best, node)
 
     def _descend(self, namespace: str, key: tuple[int, ...]) -> Node:
         """The node that ends the longest prefix present; a node that diverges inside is split."""
@@ -61,7 +65,8 @@ class Matching(Insertion):
         for node in path:
             full = present(node.full)
             run = self._swa_run(run, node, present(node.swa))
-            if full and (not self.has_swa or run >= self.config.sliding_window):
+            state = present(node.mamba) or not self.has_mamba
+            if full and state and (not self.has_swa or run >= self.config.sliding_window):
                 found = node
         return found
 
@@ -73,15 +78,26 @@ class Matching(Insertion):
         """Contiguous SWA tokens up to the end of the node; a gap starts anew."""
         return run + len(node.key) if present else 0
 
-    def _match_result(self, device: Node, best: Node) -> MatchResult:
-        host_hit = sum(
+    def _match_result(self, device: Node, best: Node, seen: Node) -> MatchResult:
+        hits = self._hits(device, best)
+        return MatchResult(
+            device, best, self._path_slots(device), *hits, self._branching(device, seen)
+        )
+
+    def _hits(self, device: Node, best: Node) -> tuple[int, int, int]:
+        """On host below the device prefix: FULL tokens (U-9), SWA tokens of the window, states."""
+        full = sum(
             len(n.key) for n in best.upwards() if n.start >= device.end and n.full.host is not None
         )
         window = self._window(best, self.config.sliding_window) if self.has_swa else []
-        swa_host_hit = sum(
-            len(n.key) for n in window if n.swa.device is None and n.swa.host is not None
-        )
-        return MatchResult(device, best, self._path_slots(device), host_hit, swa_host_hit)
+        swa = sum(len(n.key) for n in window if n.swa.device is None and n.swa.host is not None)
+        return full, swa, int(best.mamba.device is None and best.mamba.host is not None)
+
+    def _branching(self, device: Node, seen: Node) -> int:
+        """Where a run should checkpoint to make usable next time what was of no use now."""
+        if not self.has_mamba or self.has_host or seen.end <= device.end:
+            return 0
+        return seen.end // self.config.mamba_chunk_size * self.config.mamba_chunk_size
 
     def _path_slots(self, node: Node) -> Tensor:
         """The FULL slots of the whole prefix."""

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from radixproof.impl.torch_cache.allocator import PagedAllocator
 from radixproof.impl.torch_cache.pools import KVPool
-from radixproof.model.config import FULL, SWA, CacheConfig
+from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
 
 NO_SLOTS = torch.empty(0, dtype=torch.int64)
 
 
 class Memory:
-    """Pools and allocators by name (``full``, ``swa``, ``host_full``, ``host_swa``).
+    """Pools and allocators by name (``full``, ``swa``, ``host_full``, ...; ``CacheConfig.pools``).
 
     Slot lists are int64 tensors on the CPU. ``full_to_swa[x]`` is the SWA slot behind FULL slot
     ``x``, 0 if there is none.
@@ -23,6 +23,7 @@ class Memory:
 
     def __init__(self, config: CacheConfig, device: torch.device) -> None:
         self.has_swa = config.has_swa
+        self.has_mamba = config.has_mamba
         self.pools: dict[str, KVPool] = {}
         self.allocators: dict[str, PagedAllocator] = {}
         pinned = device.type == "cuda"
@@ -60,6 +61,18 @@ class Memory:
         self.full_to_swa[full] = swa
         return full
 
+    def allocate_with_state(self, count: int) -> tuple[Tensor, Tensor] | None:
+        """Slots for ``count`` tokens and, with MAMBA, one state slot; both or nothing."""
+        state = self.allocate(MAMBA, 1) if self.has_mamba else NO_SLOTS
+        if state is None:
+            return None
+        full = self.allocate_composite(count)
+        if full is None:
+            if len(state):
+                self.allocators[MAMBA].untake(state)
+            return None
+        return full, state
+
     def free(self, pool: str, slots: Tensor) -> None:
         if len(slots):
             self.allocators[pool].free(slots)
@@ -78,6 +91,19 @@ class Memory:
         self.free(SWA, swa)
         self.full_to_swa[full] = 0
         return len(swa)
+
+    def read_state(self, slot: Tensor) -> int:
+        """The tag of one state slot of the device."""
+        return self.pools[MAMBA].read_slot(int(slot))
+
+    def write_state(self, slot: Tensor, tag: int) -> None:
+        """A forward pass leaves its state; ``NEVER_WRITTEN`` zeroes the slot."""
+        self.pools[MAMBA].write(slot, [tag])
+
+    def copy_state(self, source: Tensor, target: Tensor) -> None:
+        """Device to device: copy-on-write, and the fork for the tree."""
+        kv = self.pools[MAMBA].kv
+        kv[:, :, target] = kv[:, :, source]
 
     def write(self, full: Tensor, tags: Iterable[int]) -> None:
         """The forward pass: a token's KV goes into its FULL slot and the SWA slot behind it."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from radixproof.impl.torch_cache.lru import Link
-from radixproof.model.config import FULL
+from radixproof.model.config import FULL, SWA
 
 Label = tuple[str, tuple[int, ...]]
 
@@ -18,6 +18,7 @@ class Receipt:
 
     FULL is counted from the anchor up to ``full_top`` (device: to the root's child), SWA from
     the anchor up to ``swa_top``; ``None``: not counted. Tops move up when their node is split.
+    ``state``: MAMBA is counted on the anchor, which a split leaves where it is.
     """
 
     tier: str
@@ -26,12 +27,17 @@ class Receipt:
     anchor: Node
     full_top: Node | None
     swa_top: Node | None
+    state: bool
 
 
 @dataclass(slots=True, eq=False)
 class Value:
-    """One component's data on one node: slots per token, and who holds them."""
+    """One component's data on one node: its slots (a token's KV each, or one state), who holds
+    them, and the node's places in the component's recency lists.
+    """
 
+    link: Link
+    host_link: Link
     device: Tensor | None = None
     host: Tensor | None = None
     lock: int = 0
@@ -47,10 +53,9 @@ class Node:
         "created",
         "full",
         "hit",
-        "host_link",
         "id",
         "key",
-        "link",
+        "mamba",
         "namespace",
         "parent",
         "pending",
@@ -69,15 +74,14 @@ class Node:
         self.parent = parent
         self.start = parent.end if parent is not None else 0
         self.children: dict[Label, Node] = {}
-        self.full = Value()
-        self.swa = Value()
+        self.full = Value(Link(self), Link(self))
+        self.swa = Value(Link(self), Link(self))
+        self.mamba = Value(Link(self), Link(self))
         self.hit = 0
         self.priority = 0
         self.accessed = (now, 0)
         self.created = now
         self.pending: int | None = None
-        self.link = Link(self)
-        self.host_link = Link(self)
         self.tops: list[Receipt] = []
         """Receipts one of whose segments ends here, at its top."""
 
@@ -90,7 +94,7 @@ class Node:
         return self.parent is None
 
     def value(self, component: str) -> Value:
-        return self.full if component == FULL else self.swa
+        return self.full if component == FULL else self.swa if component == SWA else self.mamba
 
     def label(self, page_size: int) -> Label:
         return (self.namespace, self.key[:page_size])

@@ -25,7 +25,9 @@ _SALTS = tuple((0x2545F5 * (part + 1)) & _HALF for part in range(LAYERS * 2))
 
 @lru_cache(maxsize=1 << 16)
 def encode(tag: int) -> bytes:
-    """The bytes of a slot that holds ``tag``."""
+    """The bytes of a slot that holds ``tag``; zeros for one that holds nothing."""
+    if tag == NEVER_WRITTEN:
+        return _BLANK
     low, high = tag & _HALF, tag >> 24
     numbers: list[int] = []
     for salt in _SALTS:

@@ -1,4 +1,4 @@
-"""KV pools: real tensors, ``[layers, 2, slots, heads, dim]`` float32, on device or host."""
+"""KV and state pools: tensors ``[layers, 2, slots, heads, dim]`` float32, on device or host."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from radixproof.impl.torch_cache.payload_codec import DIM, HEADS, LAYERS, decode
 
 
 class KVPool:
-    """One pool's memory. Slots are token positions; a page is ``page_size`` adjacent slots."""
+    """One pool's memory. Slots are token positions; a page is ``page_size`` adjacent slots.
+
+    In a pool of states a slot is one recurrent state; its two parts are the convolution's and the
+    temporal one instead of K and V.
+    """
 
     def __init__(self, slots: int, device: torch.device, pinned: bool = False) -> None:
         shape = (LAYERS, 2, slots, HEADS, DIM)
@@ -25,6 +29,10 @@ class KVPool:
         if raw:
             rows = torch.frombuffer(raw, dtype=torch.float32).view(-1, LAYERS, 2, HEADS, DIM)
             self.kv[:, :, slots] = rows.permute(1, 2, 0, 3, 4).to(self.kv.device)
+
+    def read_slot(self, slot: int) -> int:
+        """The tag found in one slot."""
+        return decode(self.kv[:, :, slot].contiguous().cpu().numpy().tobytes())
 
     def read(self) -> Sequence[int]:
         """The tag found in each slot. Every byte is looked at; unchanged slots keep their tag."""

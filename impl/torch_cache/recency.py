@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from radixproof.impl.torch_cache.core import Core
 from radixproof.impl.torch_cache.node import Node
+from radixproof.model.config import MAMBA, SWA
 
 
 class Recency(Core):
-    """Access times for FULL eviction, list positions for SWA eviction."""
+    """Access times for FULL eviction, list positions for the other components."""
 
     def _touch(self, node: Node) -> None:
         """An insert walks over a node; SWA lists stay as they are."""
         node.accessed = (self._tick(), 0)
+        if node.mamba.device is not None:
+            self.device_lists[MAMBA].push_front(node.mamba.link)
 
     def _window(self, node: Node, tokens: int) -> list[Node]:
         """The nodes from ``node`` upwards until ``tokens`` are covered."""
@@ -27,7 +30,13 @@ class Recency(Core):
         """One window and a page from ``node`` upwards becomes most recent, ``node`` first."""
         for n in reversed(self._window(node, self.config.sliding_window + self.page)):
             if n.swa.device is not None:
-                self.swa_list.push_front(n.link)
+                self.device_lists[SWA].push_front(n.swa.link)
+
+    def _refresh_mamba_list(self, node: Node) -> None:
+        """All states on the path become most recent, the deepest first in the list."""
+        for n in reversed(node.upwards()):
+            if n.mamba.device is not None:
+                self.device_lists[MAMBA].push_front(n.mamba.link)
 
     def _refresh_match_times(self, node: Node) -> None:
         """The matched path is accessed now, parents slightly earlier than their children."""

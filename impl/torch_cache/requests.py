@@ -1,80 +1,41 @@
-"""Requests as the scheduler runs them (domain.md 6.9)."""
+"""Running requests: prefill, decode, the sliding window, and the end (domain.md 6.9)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import torch
 from torch import Tensor
 
+from radixproof.impl.torch_cache.admission import Admission, Request
 from radixproof.impl.torch_cache.insertion import Incoming
-from radixproof.impl.torch_cache.load_back import LoadBack
 from radixproof.impl.torch_cache.matching import MatchResult
-from radixproof.impl.torch_cache.node import Node, Receipt
-from radixproof.impl.torch_cache.req_to_token import ReqToToken
-from radixproof.model.config import FULL, SWA, CacheConfig
-from radixproof.model.operations import LOAD, Admit
-from radixproof.model.payload import prefix_tags
+from radixproof.impl.torch_cache.memory import NO_SLOTS
+from radixproof.model.config import FULL, MAMBA, SWA
+from radixproof.model.operations import LOAD
+from radixproof.model.payload import NEVER_WRITTEN, advance_state, prefix_tags
 
 
-@dataclass(slots=True, eq=False)
-class Request:
-    """A running request; its slots are ``allocated`` entries of a row of the table."""
+class Requests(Admission):
+    """Prefill, decode, the sliding window, and the end."""
 
-    name: str
-    namespace: str
-    tokens: tuple[int, ...]
-    priority: int
-    prompt_len: int
-    row: int
-    allocated: int
-    protected: int
-    committed: int
-    last_node: Node
-    receipt: Receipt
-    swa_evicted: int = 0
+    def _fill_state(self, request: Request) -> None:
+        """What the batch does before the request's first forward pass."""
+        if request.state_source is not None:
+            self.memory.copy_state(request.state_source, request.state)
+        elif request.zero_state:
+            self.memory.write_state(request.state, NEVER_WRITTEN)
+        request.state_source, request.zero_state = None, False
 
+    def _wait_for_own_state(self, request: Request) -> None:
+        """A slot that a load will write is not given away before the load has run."""
+        waiting = [t for s in self.queues.loads if not s.executed for t in s.transfers]
+        copies = [c for t in waiting + self.queues.load_queue for c in t.copies]
+        targets = [c.device for c in copies if c.component == MAMBA]
+        if any(int(request.state) in slots.tolist() for slots in targets):
+            self._wait_for_loads(LOAD)
 
-class Requests(LoadBack):
-    """Admission, prefill, decode, the sliding window, and the end."""
+    def _dispose_of_state(self, state: Tensor) -> None:
+        self.memory.free(MAMBA, state)
 
-    def __init__(self, config: CacheConfig, device: torch.device) -> None:
-        super().__init__(config, device)
-        self.requests: dict[str, Request] = {}
-        self.req_to_token = ReqToToken()
-
-    def _admit(self, new: Admit) -> tuple[Request, MatchResult, bool]:
-        """All tokens but the last are matched, so that one is always computed."""
-        found = self._match(new.namespace, new.tokens[:-1])
-        node, loaded = found.device, False
-        held, _ = self._acquire(node, "request", new.request)
-        if new.load_back and self._needs_loading(found):
-            loaded = self._load_back(found.best, new.mem_quota) is not None
-            node = found.best if loaded else node
-        receipt, _ = self._acquire(node, "request", new.request)
-        self._release(held)
-        slots = self._path_slots(node)
-        row = self.req_to_token.take()
-        self.req_to_token.write(row, 0, slots)
-        request = Request(
-            name=new.request,
-            namespace=new.namespace,
-            tokens=new.tokens,
-            priority=new.priority,
-            prompt_len=len(new.tokens),
-            row=row,
-            allocated=len(slots),
-            protected=node.end,
-            committed=node.end,
-            last_node=node,
-            receipt=receipt,
-        )
-        self.requests[new.request] = request
-        return request, found, loaded
-
-    def _needs_loading(self, found: MatchResult) -> bool:
-        evicted = not found.best.is_root and found.best.full.device is None
-        return evicted or found.host_hit > 0 or found.swa_host_hit > 0
+    # Computing
 
     def _make_room(self, request: Request, tokens: int) -> bool:
         """Allocate whole pages for the next tokens, evicting where a pool is short."""
@@ -84,7 +45,7 @@ class Requests(LoadBack):
         short_full = max(0, need - self.memory.available(FULL))
         short_swa = max(0, need - self.memory.available(SWA)) if self.has_swa else 0
         if short_full or short_swa:
-            self._evict(short_full, short_swa)
+            self._evict({FULL: short_full, SWA: short_swa})
         slots = self.memory.allocate_composite(need)
         if slots is None:
             return False
@@ -92,25 +53,55 @@ class Requests(LoadBack):
         request.allocated += need
         return True
 
+    def _make_room_for_chunk(self, request: Request, tokens: int) -> Tensor | None:
+        """Room for a chunk and a slot for the state that the tree will get; ``None``: no memory."""
+        if not self.has_mamba or self.config.disable:
+            return NO_SLOTS if self._make_room(request, tokens) else None
+        need = max(0, request.committed + tokens - request.allocated)
+        wanted = {FULL: need, SWA: need if self.has_swa else 0, MAMBA: 1}
+        short = {c: n - self.memory.available(c) for c, n in wanted.items() if n}
+        if max(short.values()) > 0:
+            self._evict(short)
+        taken = self.memory.allocate_with_state(need)
+        if taken is None:
+            return None
+        slots, fork = taken
+        self.req_to_token.write(request.row, request.allocated, slots)
+        request.allocated += need
+        return fork
+
     def _compute(self, request: Request, tokens: int) -> None:
         """The forward pass writes the KV of the next tokens."""
         begin, end = request.committed, request.committed + tokens
         tags = prefix_tags(request.namespace, request.tokens[:end])[begin:]
         self.memory.write(self._row(request, begin, end), tags)
+        if self.has_mamba:
+            held = self.memory.read_state(request.state)
+            advanced = advance_state(held, request.namespace, request.tokens[begin:end])
+            self.memory.write_state(request.state, advanced)
         request.committed = end
 
     def _prefill(self, request: Request, count: int) -> int | None:
         """One chunk of the prompt; how much of it the tree had, ``None`` without memory."""
-        if not self._make_room(request, count):
+        fork = self._make_room_for_chunk(request, count)
+        if fork is None:
             return None
         self._wait_for_loads(LOAD)
+        self._fill_state(request)
         self._compute(request, count)
-        return self._cache_unfinished(request)
+        return self._cache_unfinished(request, fork)
 
-    def _cache_unfinished(self, request: Request) -> int:
-        """Hand the computed prefix to the tree and go on reading the tree's slots."""
-        prefix_len = self._insert(
-            self._incoming(request, chunked=request.committed < request.prompt_len)
+    def _cache_unfinished(self, request: Request, fork: Tensor) -> int:
+        """Hand the computed prefix to the tree and go on reading the tree's slots.
+
+        The tree gets a copy of the state, in ``fork``.
+        """
+        if self.config.disable:
+            return 0
+        if len(fork):
+            self.memory.copy_state(request.state, fork)
+        inserted = self._insert(
+            self._incoming(request, fork, chunked=request.committed < request.prompt_len)
         )
         length = request.committed // self.page * self.page
         found = self._match(request.namespace, request.tokens[:length])
@@ -121,7 +112,9 @@ class Requests(LoadBack):
         self._release(request.receipt)
         request.receipt, _ = self._acquire(found.device, "request", request.name)
         request.last_node, request.protected = found.device, kept
-        return prefix_len
+        if not inserted.state_taken:
+            self._dispose_of_state(fork)
+        return inserted.prefix_len
 
     def _decode(self, request: Request, tokens: tuple[int, ...]) -> bool:
         """Append output tokens and compute their KV; False without memory."""
@@ -146,16 +139,30 @@ class Requests(LoadBack):
 
     def _finish(self, request: Request) -> int:
         """Hand everything computed to the tree; what does not fill a page is freed."""
-        prefix_len = self._insert(self._incoming(request, chunked=False))
+        inserted = self._insert(self._incoming(request, request.state, chunked=False))
         length = request.committed // self.page * self.page
         self.memory.free_composite(self._row(request, length, request.allocated))
         self._leave(request)
-        return prefix_len
+        if not inserted.state_taken:
+            self._dispose_of_state(request.state)
+        return inserted.prefix_len
 
     def _abort(self, request: Request) -> None:
         """Free what the request owns and cache nothing."""
+        if self.has_mamba:
+            self._wait_for_own_state(request)
         self.memory.free_composite(self._row(request, request.protected, request.allocated))
         self._leave(request)
+        self._dispose_of_state(request.state)
+
+    def _retract(self, request: Request) -> MatchResult:
+        """Give everything back and wait again, with all tokens so far for a prompt."""
+        self._abort(request)
+        return self._prepare(request.name, request.namespace, request.tokens, request.priority)
+
+    def _window_left_prefix(self, request: Request) -> bool:
+        """The next token attends to nothing of the protected prefix through the window."""
+        return request.committed - (self.config.sliding_window - 1) >= request.protected
 
     def _leave(self, request: Request) -> None:
         self._release(request.receipt)
@@ -165,7 +172,7 @@ class Requests(LoadBack):
     def _row(self, request: Request, begin: int, end: int) -> Tensor:
         return self.req_to_token.read(request.row, begin, max(begin, end))
 
-    def _incoming(self, request: Request, chunked: bool) -> Incoming:
+    def _incoming(self, request: Request, state: Tensor, *, chunked: bool) -> Incoming:
         return Incoming(
             namespace=request.namespace,
             tokens=request.tokens[: request.committed],
@@ -174,4 +181,5 @@ class Requests(LoadBack):
             swa_evicted=request.swa_evicted,
             chunked=chunked,
             priority=request.priority,
+            state=state,
         )

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from radixproof.impl.torch_cache.admission import Candidate as LiveCandidate
+from radixproof.impl.torch_cache.admission import Request as LiveRequest
 from radixproof.impl.torch_cache.cache import TorchCache
 from radixproof.impl.torch_cache.node import Label, Value
 from radixproof.impl.torch_cache.node import Node as RadixNode
 from radixproof.impl.torch_cache.node import Receipt as LiveReceipt
 from radixproof.impl.torch_cache.node import Transfer as LiveTransfer
-from radixproof.impl.torch_cache.requests import Request as LiveRequest
-from radixproof.model.config import SWA
 from radixproof.model.operations import LOAD, WRITE
 from radixproof.model.snapshot import (
     DETACHED,
     ROOT,
+    Candidate,
     Move,
     Node,
     Placement,
@@ -74,7 +75,6 @@ class Observer:
 
     def snapshot(self) -> Snapshot:
         cache, order = self.cache, self.order
-        has_swa = cache.has_swa
         accessed = sorted(order, key=lambda n: n.accessed, reverse=True)
         ranks = {c: i for i, c in enumerate(sorted({n.created for n in order}))}
         return Snapshot(
@@ -84,8 +84,8 @@ class Observer:
             host_leaves=tuple(sorted(map(self.of, cache.host_leaves))),
             access_order=tuple(map(self.of, accessed)),
             creation_rank=tuple(ranks[n.created] for n in order),
-            lru={SWA: tuple(map(self.of, cache.swa_list))} if has_swa else {},
-            host_lru={SWA: tuple(map(self.of, cache.swa_host_list))} if has_swa else {},
+            lru={c: tuple(map(self.of, order)) for c, order in cache.device_lists.items()},
+            host_lru={c: tuple(map(self.of, order)) for c, order in cache.host_lists.items()},
             evictable=dict(cache.evictable),
             protected=dict(cache.protected),
             pools={name: self.pool(name) for name in cache.config.pools},
@@ -97,6 +97,7 @@ class Observer:
             armed_failures={
                 name: a.armed for name, a in cache.memory.allocators.items() if a.armed
             },
+            candidates=tuple(self.candidate(c) for _, c in sorted(cache.candidates.items())),
         )
 
     def node(self, index: int, node: RadixNode) -> Node:
@@ -110,6 +111,7 @@ class Observer:
             id=node.id,
             full=_placement(node.full),
             swa=_placement(node.swa) if self.cache.has_swa else None,
+            mamba=_placement(node.mamba) if self.cache.has_mamba else None,
             hit=node.hit,
             priority=node.priority,
             pending=node.pending,
@@ -146,7 +148,11 @@ class Observer:
         """A device lock's FULL segment reaches the root: it starts at token 0."""
         full = r.full_top.start if r.full_top is not None else None
         swa = r.swa_top.start if r.swa_top is not None else None
-        return Receipt(r.tier, r.owner, r.name, self.of(r.anchor), full, swa)
+        return Receipt(r.tier, r.owner, r.name, self.of(r.anchor), full, swa, r.state)
+
+    def candidate(self, c: LiveCandidate) -> Candidate:
+        last_node = self.of(c.device)
+        return Candidate(c.name, c.namespace, c.tokens, c.priority, last_node, c.best_end)
 
     def request(self, r: LiveRequest) -> Request:
         return Request(
@@ -160,6 +166,9 @@ class Observer:
             last_node=self.of(r.last_node),
             priority=r.priority,
             row=_slots(self.cache.req_to_token.read(r.row, 0, r.allocated)) or (),
+            state_slot=_slot(r.state),
+            state_source=None if r.state_source is None else _slot(r.state_source),
+            zero_state=r.zero_state,
         )
 
 
@@ -167,6 +176,10 @@ def _placement(value: Value) -> Placement:
     if value.device is None and value.host is None and not value.lock and not value.host_lock:
         return _EMPTY
     return Placement(_slots(value.device), _slots(value.host), value.lock, value.host_lock)
+
+
+def _slot(slots: Tensor) -> int | None:
+    return int(slots[0]) if len(slots) else None
 
 
 def _slots(slots: Tensor | None) -> Slots | None:

@@ -9,9 +9,10 @@ import torch
 
 from radixproof.impl.torch_cache.cache import TorchCache
 from radixproof.impl.torch_cache.errors import ArgumentError, BusyError, ProtocolError
+from radixproof.impl.torch_cache.matching import MatchResult
 from radixproof.impl.torch_cache.snapshot import Observer
 from radixproof.model import operations as op
-from radixproof.model.config import CacheConfig
+from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
 from radixproof.model.errors import ConfigError, ErrorKind
 from radixproof.model.outcome import Outcome, error, ok, refused
 from radixproof.model.snapshot import Snapshot
@@ -53,11 +54,14 @@ class TorchSubject:
             best_match=found.best.end,
             host_hit=found.host_hit,
             swa_host_hit=found.swa_host_hit,
+            **self._states(mamba_host_hit=found.mamba_host_hit, branching=found.branching),
         )
 
     def _insert(self, o: op.Insert) -> Outcome:
-        prefix_len = self.cache.insert(o)
-        return refused(_NO_SLOTS) if prefix_len is None else ok(prefix_len=prefix_len)
+        done = self.cache.insert(o)
+        if done is None:
+            return refused(_NO_SLOTS)
+        return ok(prefix_len=done.prefix_len, **self._states(state_taken=int(done.state_taken)))
 
     def _lock(self, o: op.Lock) -> Outcome:
         return ok(delta=self.cache.lock(o))
@@ -76,7 +80,8 @@ class TorchSubject:
 
     def _evict(self, o: op.Evict) -> Outcome:
         freed = self.cache.evict(o)
-        return ok(freed_full=freed.full, freed_swa=freed.swa)
+        states = self._states(freed_mamba=freed[MAMBA])
+        return ok(freed_full=freed[FULL], freed_swa=freed[SWA], **states)
 
     def _evict_host(self, o: op.EvictHost) -> Outcome:
         return ok(freed=self.cache.evict_host(o))
@@ -85,7 +90,9 @@ class TorchSubject:
         plan = self.cache.load_back(o)
         if plan is None:
             return refused("load-back refused")
-        return ok(loaded_full=plan.need_full, loaded_swa=plan.need_swa)
+        need = plan.need
+        states = self._states(loaded_mamba=need[MAMBA])
+        return ok(loaded_full=need[FULL], loaded_swa=need[SWA], **states)
 
     def _start_loading(self, o: op.StartLoading) -> Outcome:
         submitted = self.cache.start_loading()
@@ -102,6 +109,8 @@ class TorchSubject:
 
     def _admit(self, o: op.Admit) -> Outcome:
         request, found, loaded = self.cache.admit(o)
+        if request is None:
+            return refused("no state slot")
         row = self.cache.req_to_token.read(request.row, 0, request.protected)
         return ok(
             tuple(row.tolist()),
@@ -110,7 +119,38 @@ class TorchSubject:
             swa_host_hit=found.swa_host_hit,
             loaded=int(loaded),
             protected=request.protected,
+            **self._states(mamba_host_hit=found.mamba_host_hit),
         )
+
+    def _states(self, **values: int) -> dict[str, int]:
+        """Numbers that only a cache with states answers."""
+        return values if self.cache.has_mamba else {}
+
+    def _prepare(self, o: op.Prepare) -> Outcome:
+        return self._waiting(self.cache.prepare(o))
+
+    def _waiting(self, found: MatchResult) -> Outcome:
+        return ok(
+            device_hit=found.device.end,
+            best_match=found.best.end,
+            host_hit=found.host_hit,
+            swa_host_hit=found.swa_host_hit,
+            **self._states(mamba_host_hit=found.mamba_host_hit),
+        )
+
+    def _proceed(self, o: op.Proceed) -> Outcome:
+        request, loaded = self.cache.proceed(o)
+        if request is None:
+            return refused("no state slot")
+        row = self.cache.req_to_token.read(request.row, 0, request.protected)
+        return ok(tuple(row.tolist()), loaded=int(loaded), protected=request.protected)
+
+    def _retract(self, o: op.Retract) -> Outcome:
+        return self._waiting(self.cache.retract(o))
+
+    def _release_window(self, o: op.ReleaseWindow) -> Outcome:
+        self.cache.release_window(o)
+        return ok()
 
     def _prefill(self, o: op.Prefill) -> Outcome:
         request, prefix_len = self.cache.prefill(o)

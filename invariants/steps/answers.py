@@ -21,6 +21,7 @@ def _request(view: View, name: str) -> Request | None:
 @step_invariant(
     "S-admit-2",
     op.Admit,
+    op.Prepare,
     formula="ok => device_hit, host_hit, swa_host_hit = those of the prompt but its last token in"
     " the state before; loaded = loads queued",
     without_it="The scheduler budgets a request by what it was told is cached.",
@@ -30,10 +31,14 @@ def an_admission_reports_what_a_match_would(step: Step) -> Iterator[Fault]:
     """The hits of an admission are those of a match of all its tokens but the last."""
     if not is_ok(step):
         return
-    assert isinstance(step.operation, op.Admit)
+    assert isinstance(step.operation, op.Admit | op.Prepare)
     o = step.operation
     wanted = _hits(step.before, o.namespace, aligned(step.before, o.tokens[:-1]))
-    wanted["loaded"] = len(step.after.loads) - len(step.before.loads)
+    best = wanted.pop("best_match")
+    if isinstance(o, op.Prepare):
+        wanted["best_match"] = best
+    else:
+        wanted["loaded"] = len(step.after.loads) - len(step.before.loads)
     for name, length in wanted.items():
         if step.outcome.values.get(name) != length:
             yield Fault(f"{name} is {step.outcome.values.get(name)}, not {length}")
@@ -89,9 +94,10 @@ def caching_reports_what_the_tree_had(step: Step) -> Iterator[Fault]:
     op.Prefill,
     op.Decode,
     op.SlideWindow,
-    formula="ok => namespace, prompt_len, priority as before; tokens change in Decode only,"
-    " swa_evicted in SlideWindow only, protected and last_node in Prefill only; the row outside"
-    " [protected before, protected after) as before, its length max(before, ceil_page(committed))",
+    formula="ok => namespace, prompt_len, priority, state slot as before; tokens change in Decode"
+    " only, swa_evicted in SlideWindow only, protected and last_node in Prefill only; the row"
+    " outside [protected before, protected after) as before, its length max(before,"
+    " ceil_page(committed))",
     without_it="A row entry that moves unasked is another prompt's KV under this one's token.",
     taught_by="M-4, M-33",
 )
@@ -104,7 +110,7 @@ def a_running_request_changes_only_as_it_proceeds(step: Step) -> Iterator[Fault]
     old, new = _request(step.before, o.request), _request(step.after, o.request)
     if old is None or new is None:
         return
-    fixed = ["namespace", "prompt_len", "priority"]
+    fixed = ["namespace", "prompt_len", "priority", "state_slot"]
     if not isinstance(o, op.Decode):
         fixed.append("tokens")
     slides = isinstance(o, op.Prefill) and SLIDES_IN_PREFILL in step.after.options
@@ -185,19 +191,22 @@ class _Piece:
     end: int
     full: frozenset[str]
     swa: frozenset[str]
+    mamba: frozenset[str]
+    """Empty for a part: a state is that of the whole node's prefix."""
 
 
 def _hits(view: View, namespace: str, key: tuple[int, ...]) -> dict[str, int]:
     """What 6.1 finds, read off an unsplit tree: ends are node ends and where the key leaves one."""
-    pieces = _pieces(view, namespace, key)
     config = view.config
+    pieces = [] if config.disable else _pieces(view, namespace, key)
     tiers = frozenset(("device", "host") if config.has_host else ("device",))
 
     def usable(end: int, allowed: frozenset[str]) -> bool:
         path = [p for p in pieces if p.end <= end]
         window = [p for p in path if p.end > end - config.sliding_window]
         return bool(path[-1].full & allowed) and (
-            not config.has_swa or all(p.swa & allowed for p in window)
+            (not config.has_swa or all(p.swa & allowed for p in window))
+            and (not config.has_mamba or bool(path[-1].mamba & allowed))
         )
 
     device = max((p.end for p in pieces if usable(p.end, frozenset({"device"}))), default=0)
@@ -206,11 +215,15 @@ def _hits(view: View, namespace: str, key: tuple[int, ...]) -> dict[str, int]:
     below = [p for p in path if p.start >= device and "host" in p.full]
     window = [p for p in path if p.end > best - config.sliding_window]
     host_only = [p for p in window if p.swa == {"host"}]
-    return {
+    hits = {
         "device_hit": device,
+        "best_match": best,
         "host_hit": sum(p.end - p.start for p in below),
         "swa_host_hit": sum(p.end - p.start for p in host_only),
     }
+    if config.has_mamba:
+        hits["mamba_host_hit"] = int(bool(path) and path[-1].mamba == {"host"})
+    return hits
 
 
 def _pieces(view: View, namespace: str, key: tuple[int, ...]) -> list[_Piece]:
@@ -222,9 +235,9 @@ def _pieces(view: View, namespace: str, key: tuple[int, ...]) -> list[_Piece]:
         while end + size <= min(n.end, len(key)) and n.tokens[: end + size] == key[: end + size]:
             end += size
         if end > n.start:
-            full, swa = (
+            full, swa, mamba = (
                 frozenset(t for t in ("device", "host") if p and getattr(p, t) is not None)
-                for p in (n.full, n.swa)
+                for p in (n.full, n.swa, n.mamba if end == n.end else None)
             )
-            pieces.append(_Piece(n.start, end, full, swa))
+            pieces.append(_Piece(n.start, end, full, swa, mamba))
     return sorted(pieces, key=lambda p: p.end)

@@ -7,8 +7,39 @@ from collections.abc import Iterator
 from radixproof.invariants.catalogue import Step
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
+from radixproof.model import operations as op
+from radixproof.model.config import MAMBA
 from radixproof.model.outcome import Status
 from radixproof.model.snapshot import Placement, Slots
+
+INSERTING = (op.Insert, op.Prefill, op.Finish)
+LOADING = (op.LoadBack, op.Admit, op.Proceed)
+EVICTING_DEVICE = (op.Evict, op.Prefill, op.Decode, *LOADING)
+"""Operations that may evict device data, themselves or to make room."""
+
+
+def writes_host(step: Step) -> bool:
+    """Whether an operation may back nodes up, and evict host data to make room for it."""
+    if step.before.config.writes_back:
+        return isinstance(step.operation, EVICTING_DEVICE)
+    return step.before.config.has_host and isinstance(step.operation, INSERTING)
+
+
+def may_lose_host_data(step: Step) -> bool:
+    """Host eviction happens when it is asked for, and to make room for a backup."""
+    return isinstance(step.operation, op.EvictHost | op.Reset) or writes_host(step)
+
+
+def host_is_ample(view: View) -> bool:
+    """The host has room, without evicting, for all that is on device and not on host."""
+    if any(pool.startswith("host_") for pool in view.armed_failures):
+        return False
+    for component in view.config.components:
+        unbacked = [n.placement(component) for n in view.nodes if not n.backuped]
+        need = sum(len(p.device or ()) for p in unbacked if p is not None)
+        if need > view.pools[f"host_{component}"].free_slots:
+            return False
+    return True
 
 
 def is_ok(step: Step) -> bool:
@@ -27,7 +58,12 @@ def unchanged(step: Step, *fields: str) -> Iterator[Fault]:
 
 
 def value(view: View, parts: tuple[int, ...], component: str, tier: str) -> Slots | None:
-    """The slots that adjacent nodes hold together; ``None`` unless all of them have a value."""
+    """The slots that adjacent nodes hold together; ``None`` unless all of them have a value.
+
+    A state belongs to the end of a prefix: of the parts of a split node, to the lowest.
+    """
+    if component == MAMBA:
+        parts = parts[-1:]
     slots: list[int] = []
     for i in parts:
         part = tier_of(view.nodes[i].placement(component), tier)

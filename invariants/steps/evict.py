@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from radixproof.invariants.catalogue import Step, step_invariant
-from radixproof.invariants.steps.compare import is_ok, receipts_stay, unchanged
+from radixproof.invariants.steps.compare import (
+    host_is_ample,
+    is_ok,
+    receipts_stay,
+    tier_of,
+    unchanged,
+    value,
+)
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
+from radixproof.model.config import FULL, SWA
 
 
 @step_invariant(
     "I-43",
     op.Evict,
-    formula="freed[c] >= min(asked[c], device tokens of c that eviction can reach)",
+    formula="freed[c] >= min(asked[c], device tokens of c that eviction can reach); under"
+    " write-back with a short host: freed FULL < asked => no D-leaf that is left is backed up",
     without_it="Admission relies on evictable memory being obtainable.",
     taught_by="M-15, M-36 (U-5)",
 )
@@ -23,11 +32,11 @@ def eviction_makes_progress(step: Step) -> Iterator[Fault]:
     if not is_ok(step):
         return
     assert isinstance(step.operation, op.Evict)
-    full, swa = _reachable(step.before)
-    for component, asked, can in (
-        ("full", step.operation.full, full),
-        ("swa", step.operation.swa, swa),
-    ):
+    if step.before.config.writes_back and not host_is_ample(step.before):
+        yield from _leaves_left_over(step)
+        return
+    for component, can in _reachable(step.before).items():
+        asked = getattr(step.operation, component)
         freed = step.outcome.values.get(f"freed_{component}", 0)
         if freed < min(asked, can):
             yield Fault(f"freed {freed} {component} tokens of {asked} asked, {can} possible")
@@ -56,16 +65,18 @@ def eviction_reports_what_it_freed(step: Step) -> Iterator[Fault]:
     "S-evict-2",
     op.Evict,
     formula="asked FULL only => no D-leaf before that is kept was accessed before one that is"
-    " taken",
+    " taken (write-back: unless the host may have refused it)",
     without_it="The hit rate is what eviction order makes of it.",
     taught_by="X-16",
 )
 def eviction_takes_the_least_recent_leaves(step: Step) -> Iterator[Fault]:
     """Among the leaves there were, those evicted are the least recently accessed."""
     assert isinstance(step.operation, op.Evict)
-    if not is_ok(step) or step.operation.swa:
+    if not is_ok(step) or step.operation.swa or step.operation.mamba:
         return
     leaves = set(step.before.device_leaves)
+    if step.before.config.writes_back and not host_is_ample(step.before):
+        leaves = {b for b in leaves if step.before.nodes[b].backuped}
     kept = False
     for b in reversed(step.before.access_order):
         if b not in leaves:
@@ -78,10 +89,66 @@ def eviction_takes_the_least_recent_leaves(step: Step) -> Iterator[Fault]:
 
 
 @step_invariant(
+    "S-evict-4",
+    op.Evict,
+    formula="asked SWA only or MAMBA only => no unlocked node in that list that is kept stood"
+    " behind one that is taken (write-back: unless the host may have refused it)",
+    without_it="The window or state of the prefix used last would go first.",
+    taught_by="M-44, SGLang 38482",
+)
+def eviction_takes_the_least_recent_of_a_list(step: Step) -> Iterator[Fault]:
+    """Of one component's unlocked data, what is evicted is the least recently used."""
+    assert isinstance(step.operation, op.Evict)
+    o, before = step.operation, step.before
+    asked = [c for c in before.config.components if getattr(o, c)]
+    if not is_ok(step) or len(asked) != 1 or asked == [FULL]:
+        return
+    if before.config.writes_back and not host_is_ample(before):
+        return
+    kept = False
+    for b in reversed(before.lru[asked[0]]):
+        old = before.nodes[b].placement(asked[0])
+        if old is None or old.lock:
+            continue
+        gone = value(step.after, step.fragments.get(b, ()), asked[0], "device") is None
+        if gone and kept:
+            yield Fault(f"{before.name(b)} lost its {asked[0]} data before a less recent node")
+        kept = kept or not gone
+
+
+@step_invariant(
+    "S-evict-5",
+    op.Evict,
+    op.LoadBack,
+    op.Admit,
+    op.Proceed,
+    op.Decode,
+    op.EvictHost,
+    formula="n in N after, its SWA gone from a tier in this step => its state gone from that tier",
+    without_it="A state that no window leads up to can never be used; it only fills its pool.",
+    taught_by="M-7",
+)
+def a_state_goes_with_its_window(step: Step) -> Iterator[Fault]:
+    """Where a node loses its window data to eviction, it loses its state on that tier too."""
+    if not (step.before.config.has_swa and step.before.config.has_mamba):
+        return
+    for b, old in enumerate(step.before.nodes):
+        parts = step.fragments[b]
+        for tier in ("device", "host") if parts else ():
+            if tier_of(old.swa, tier) is None:
+                continue
+            if value(step.after, parts, SWA, tier) is None:
+                left = tier_of(step.after.nodes[parts[-1]].mamba, tier)
+                if left is not None:
+                    name = step.before.name(b)
+                    yield Fault(f"{name} lost its window on {tier} and kept its state", parts)
+
+
+@step_invariant(
     "S-evict-3",
     op.Evict,
-    formula="receipts, requests, transfers, host data and contents as before; asked 0 => all as"
-    " before",
+    formula="receipts, requests, transfers, host data and contents as before (write-back: on"
+    " device); asked 0 => all as before",
     without_it="Memory pressure must not disturb those who run.",
     taught_by="M-3",
 )
@@ -92,29 +159,44 @@ def eviction_spares_everything_else(step: Step) -> Iterator[Fault]:
     if [r.row for r in step.before.requests] != [r.row for r in step.after.requests]:
         yield Fault("a request's row changed")
     for name, pool in step.before.pools.items():
+        if name.startswith("host_") and step.before.config.writes_back:
+            continue
         if pool.contents != step.after.pools[name].contents:
             yield Fault(f"bytes of {name} changed")
         if name.startswith("host_") and pool.free_pages != step.after.pools[name].free_pages:
             yield Fault(f"the free list of {name} changed")
-    if is_ok(step) and not step.operation.full and not step.operation.swa:
+    if is_ok(step) and step.operation == op.Evict():
         yield from unchanged(step, "nodes", "pools", "full_to_swa")
 
 
-def _reachable(view: View) -> tuple[int, int]:
-    """FULL tokens of nodes that leaf eviction can get to, and SWA tokens that nobody locks."""
+def _leaves_left_over(step: Step) -> Iterator[Fault]:
+    """What could not be backed up stays; what is backed up already needs no room to go."""
+    assert isinstance(step.operation, op.Evict)
+    o = step.operation
+    if o.swa or o.mamba or step.outcome.values.get("freed_full", 0) >= o.full:
+        return
+    for i in step.after.device_leaves:
+        if i >= 0 and step.after.nodes[i].backuped:
+            yield Fault(f"{step.after.name(i)} is backed up and was left on device", (i,))
+
+
+def _reachable(view: View) -> dict[str, int]:
+    """FULL tokens of nodes that leaf eviction can get to, and of the others what nobody locks."""
     can: set[int] = set()
-    full = swa = 0
+    found = dict.fromkeys(view.config.components, 0)
     for i in range(len(view.nodes) - 1, -1, -1):  # children stand after their parents
         n = view.nodes[i]
-        if n.swa is not None and n.swa.device is not None and not n.swa.lock:
-            swa += len(n.swa.device)
-        if n.full.device is None or n.full.lock or (n.swa is not None and n.swa.lock):
+        for c in view.config.auxiliary:
+            p = n.placement(c)
+            if p is not None and p.device is not None and not p.lock:
+                found[c] += len(p.device)
+        if n.full.device is None or any(p.lock for p in n.placements):
             continue
         on_device = [c for c in view.children.get(i, ()) if not view.nodes[c].evicted]
         if all(c in can for c in on_device):
             can.add(i)
-            full += len(n.full.device)
-    return full, swa
+            found[FULL] += len(n.full.device)
+    return found
 
 
 def _device_tokens(view: View, component: str) -> int:

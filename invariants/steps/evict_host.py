@@ -9,6 +9,7 @@ from radixproof.invariants.steps.compare import is_ok, receipts_stay, tier_of, u
 from radixproof.invariants.steps.loss import reclaimable_host
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
+from radixproof.model.config import MAMBA, SWA
 
 
 @step_invariant(
@@ -38,7 +39,7 @@ def host_eviction_touches_no_device_data(step: Step) -> Iterator[Fault]:
     op.EvictHost,
     formula="n gone => n evicted, unlocked on both tiers, all its children gone; n.FULL.host gone"
     " => n"
-    " gone; n.SWA.host gone => SWA not on device, not host-locked",
+    " gone; n.c.host gone => c not on device (MAMBA: or SWA gone with it), not host-locked",
     without_it="An inner or device-resident node without its host copy breaks the prefix below it.",
     taught_by="M-23, M-30",
     holds_under=WITH_HOST,
@@ -48,9 +49,8 @@ def host_eviction_takes_only_what_is_host_only(step: Step) -> Iterator[Fault]:
     gone = {b for b, parts in step.fragments.items() if not parts}
     for b, old in enumerate(step.before.nodes):
         name = step.before.name(b)
-        locks = [p for p in (old.full, old.swa) if p is not None]
         if b in gone:
-            if not old.evicted or any(p.lock or p.host_lock for p in locks):
+            if not old.evicted or any(p.lock or p.host_lock for p in old.placements):
                 yield Fault(f"{name} was deleted though it is in use")
             if any(c not in gone for c in step.before.children.get(b, ())):
                 yield Fault(f"{name} was deleted from above its children")
@@ -58,11 +58,18 @@ def host_eviction_takes_only_what_is_host_only(step: Step) -> Iterator[Fault]:
         parts = step.fragments[b]
         if old.backuped and value(step.after, parts, "full", "host") != old.full.host:
             yield Fault(f"{name} lost its FULL host data", parts)
-        swa = old.swa
-        if swa is None or swa.host is None or value(step.after, parts, "swa", "host") == swa.host:
-            continue
-        if swa.device is not None or swa.host_lock:
-            yield Fault(f"{name} lost SWA host data that was not reclaimable", parts)
+        lost = [
+            (c, p)
+            for c in step.before.config.auxiliary
+            if (p := old.placement(c)) is not None
+            and p.host is not None
+            and value(step.after, parts, c, "host") != p.host
+        ]
+        with_window = any(c == SWA for c, _ in lost)
+        for c, p in lost:
+            on_device = p.device is not None and not (c == MAMBA and with_window)
+            if on_device or p.host_lock:
+                yield Fault(f"{name} lost {c} host data that was not reclaimable", parts)
 
 
 @step_invariant(
@@ -87,7 +94,11 @@ def host_eviction_frees_and_reports(step: Step) -> Iterator[Fault]:
     if o.component == "full":
         possible = sum(reclaimable_host(before).values())
     else:
-        listed = [before.nodes[i].swa for i in before.host_lru.get("swa", ()) if i >= 0]
+        listed = [
+            before.nodes[i].placement(o.component)
+            for i in before.host_lru.get(o.component, ())
+            if i >= 0
+        ]
         possible = sum(len(p.host or ()) for p in listed if p is not None)
     if freed < min(o.count, possible):
         yield Fault(f"freed {freed} of {o.count} asked, {possible} possible")

@@ -12,21 +12,29 @@ from itertools import pairwise
 from typing import Any
 
 from radixproof.invariants.catalogue import WITH_HOST, Step, step_invariant
-from radixproof.invariants.steps.compare import is_ok, tier_of, value
+from radixproof.invariants.steps.compare import (
+    EVICTING_DEVICE,
+    INSERTING,
+    LOADING,
+    is_ok,
+    tier_of,
+    value,
+    writes_host,
+)
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
+from radixproof.model.config import MAMBA
 from radixproof.model.operations import Operation
 from radixproof.model.options import SPLITS_AT_PROMPT, STOPS_AT_BRANCHES
 from radixproof.model.snapshot import Node, Receipt, Request, Transfer
 
-_INSERTING = (op.Insert, op.Prefill, op.Finish)
-_LOADING = (op.LoadBack, op.Admit)
-_ALLOCATING = (op.Insert, op.Prefill, op.Finish, op.Decode, *_LOADING)
-_OF_REQUESTS = (op.Admit, op.Prefill, op.Decode, op.SlideWindow, op.Finish, op.Abort)
+_ALLOCATING = (*INSERTING, op.Decode, *LOADING)
+_ENDING = (op.Finish, op.Abort, op.Retract)
+_OF_REQUESTS = (op.Admit, op.Prepare, op.Proceed, op.Prefill, op.Decode, op.SlideWindow)
+_OF_REQUESTS_TOO = (op.ReleaseWindow, *_ENDING)
 _WRITING = (op.Insert, op.Prefill, op.Decode)
-_TOUCHING = (op.Match, op.Insert, op.Admit, op.Prefill, op.Finish)
-_EVICTING_DEVICE = (op.Evict, op.Prefill, op.Decode, *_LOADING)
+_TOUCHING = (op.Match, op.Insert, op.Admit, op.Prepare, op.Prefill, op.Finish, op.Retract)
 
 
 def _except(*classes: type[Operation]) -> tuple[type[Operation], ...]:
@@ -36,7 +44,7 @@ def _except(*classes: type[Operation]) -> tuple[type[Operation], ...]:
 
 @step_invariant(
     "S-frame-1",
-    *_except(*_INSERTING),
+    *_except(*INSERTING),
     formula="not Insert, Prefill, Finish => all n: hit(n), priority(n) as before",
     without_it="Reading or evicting a prefix would decide what is backed up and what is kept.",
     taught_by="M-28",
@@ -52,7 +60,7 @@ def only_inserts_count_hits_and_raise_priorities(step: Step) -> Iterator[Fault]:
 
 @step_invariant(
     "S-frame-2",
-    *_INSERTING,
+    *INSERTING,
     formula="n on the key's path => priority(n) = max(before, given); else as before",
     without_it="A priority that leaks to other prefixes protects them from eviction.",
     taught_by="X-16",
@@ -78,7 +86,7 @@ def an_insert_raises_priorities_on_its_path_only(step: Step) -> Iterator[Fault]:
 
 @step_invariant(
     "S-frame-3",
-    *_except(*_OF_REQUESTS),
+    *_except(*_OF_REQUESTS, *_OF_REQUESTS_TOO),
     formula="requests after = requests before",
     without_it="A request's row would follow something that it has no part in.",
     taught_by="M-4, M-11",
@@ -86,6 +94,8 @@ def an_insert_raises_priorities_on_its_path_only(step: Step) -> Iterator[Fault]:
 def requests_change_only_by_their_own_operations(step: Step) -> Iterator[Fault]:
     """Operations that name no request change no request."""
     before, after = _requests(step.before), _requests(step.after)
+    if step.before.candidates != step.after.candidates:
+        yield from _waiting_changed(step)
     for name in sorted(before.keys() | after.keys()):
         if before.get(name) != after.get(name):
             yield Fault(f"request {name} changed")
@@ -113,13 +123,14 @@ def receipts_change_only_for_their_owner(step: Step) -> Iterator[Fault]:
             classes = (op.Unlock, op.HostUnlock) if ended else (op.Lock, op.HostLock)
             allowed = isinstance(o, classes) and o.holder == name
         elif owner == "request":
-            # Finish and Abort only give back; Admit only takes; a chunk moves the lock on.
-            only = (op.Prefill, op.Finish, op.Abort) if ended else (op.Admit, op.Prefill)
+            # A chunk, a retraction and going on move the lock; an early release makes it less.
+            moving = (op.Prefill, op.Proceed, op.Retract, op.ReleaseWindow)
+            only = (*moving, *_ENDING) if ended else (*moving, op.Admit, op.Prepare)
             allowed = isinstance(o, only) and o.request == name
         elif ended:
             allowed = isinstance(o, op.Observe) and o.stream == owner
         else:
-            allowed = isinstance(o, _INSERTING if owner == op.WRITE else _LOADING)
+            allowed = isinstance(o, INSERTING if owner == op.WRITE else LOADING)
         if not allowed or not is_ok(step):
             yield Fault(f"a {tier} receipt of {owner} {name} {'ended' if ended else 'began'}")
 
@@ -128,7 +139,8 @@ def receipts_change_only_for_their_owner(step: Step) -> Iterator[Fault]:
     "S-frame-5",
     *_except(op.Execute, op.Observe, op.StartLoading),
     formula="each queue after = queue before ++ new; new writes only in inserts, new loads only in"
-    " load-backs; same slots, stages and submissions (Prefill may run loads)",
+    " load-backs; same slots, stages and submissions (Prefill may run loads; Abort and Retract"
+    " where one would write into its state slot)",
     without_it="A copy that leaves its queue unseen never releases what it pins.",
     taught_by="M-3, M-17, M-40",
     holds_under=WITH_HOST,
@@ -136,10 +148,11 @@ def receipts_change_only_for_their_owner(step: Step) -> Iterator[Fault]:
 def queues_only_grow_at_their_end(step: Step) -> Iterator[Fault]:
     """Copies wait in their queue, unchanged, until they are observed; new ones join last."""
     for stream, before, after, adding in (
-        (op.WRITE, step.before.writes, step.after.writes, _INSERTING),
-        (op.LOAD, step.before.loads, step.after.loads, _LOADING),
+        (op.WRITE, step.before.writes, step.after.writes, INSERTING),
+        (op.LOAD, step.before.loads, step.after.loads, LOADING),
     ):
-        runs = stream == op.LOAD and isinstance(step.operation, op.Prefill) and is_ok(step)
+        waiting = isinstance(step.operation, op.Prefill) or _waits_for_its_state(step)
+        runs = stream == op.LOAD and waiting and is_ok(step)
         old = [_transfer(step.before, t, staged=not runs) for t in before]
         new = [_transfer(step.after, t, staged=not runs) for t in after]
         if new[: len(old)] != old:
@@ -151,12 +164,14 @@ def queues_only_grow_at_their_end(step: Step) -> Iterator[Fault]:
 @step_invariant(
     "S-frame-6",
     *_except(*_ALLOCATING, op.FailAllocation),
-    formula="armed failures as before",
+    formula="armed failures as before (write-back: Evict allocates on the host)",
     without_it="An operation that needs no memory would swallow, or announce, a failure.",
     taught_by="M-31",
 )
 def armed_failures_wait_for_an_allocation(step: Step) -> Iterator[Fault]:
     """Operations that allocate nothing consume no announced failure."""
+    if writes_host(step):
+        return
     if dict(step.before.armed_failures) != dict(step.after.armed_failures):
         yield Fault("armed failures changed without an allocation")
 
@@ -164,14 +179,15 @@ def armed_failures_wait_for_an_allocation(step: Step) -> Iterator[Fault]:
 @step_invariant(
     "S-frame-7",
     *_ALLOCATING,
+    op.Evict,
     formula="armed_failures[pool] after <= before; fewer only of pools that it allocates from",
     without_it="A failure must be announced by the environment alone.",
     taught_by="M-31",
 )
 def allocating_only_consumes_armed_failures(step: Step) -> Iterator[Fault]:
     """Operations that allocate consume announced failures of their own pools and arm none."""
-    of_device = not isinstance(step.operation, op.Finish)
-    of_host = isinstance(step.operation, _INSERTING)
+    of_device = not isinstance(step.operation, op.Finish | op.Evict)
+    of_host = writes_host(step)
     before, after = step.before.armed_failures, step.after.armed_failures
     for pool in sorted({*before, *after}):
         was, now = before.get(pool, 0), after.get(pool, 0)
@@ -184,15 +200,17 @@ def allocating_only_consumes_armed_failures(step: Step) -> Iterator[Fault]:
     "S-frame-8",
     *_except(op.Execute),
     formula="contents of device pools change only in Insert, Prefill, Decode that are ok; of host"
-    " pools never",
+    " pools only in evictions under write-back",
     without_it="Slots are private until they are handed out; a stray write is a wrong answer.",
     taught_by="M-3, M-6",
 )
 def only_writers_write(step: Step) -> Iterator[Fault]:
     """Bytes change where a forward pass computes or a copy runs, and nowhere else."""
     computes = isinstance(step.operation, _WRITING) and is_ok(step)
+    computes = computes or _waits_for_its_state(step)
     for name, pool in step.before.pools.items():
-        if computes and not name.startswith("host_"):
+        on_host = name.startswith("host_")
+        if (computes and not on_host) or (on_host and _waits_for_copies(step)):
             continue
         if pool.contents != step.after.pools[name].contents:
             yield Fault(f"bytes of {name} changed")
@@ -209,7 +227,9 @@ def only_use_refreshes_recency(step: Step) -> Iterator[Fault]:
     """Only matching and inserting make a node more recent; all others keep the order."""
     before, after = step.before, step.after
     lists = [("access order", before.access_order, after.access_order)]
-    if not isinstance(step.operation, op.LoadBack):  # loaded SWA data enters its list in front
+    if not isinstance(
+        step.operation, op.LoadBack | op.Proceed
+    ):  # loaded data enters its list in front
         lists += [(f"{c} list", order, after.lru.get(c, ())) for c, order in before.lru.items()]
     for name, old, new in lists:
         left = _ids(before, old)
@@ -240,13 +260,14 @@ def creation_order_never_changes(step: Step) -> Iterator[Fault]:
     *_except(),
     formula="n.c.host after and not before => its slots are those of a write queued in this step;"
     " n.c.device after and not before, in a load-back => those of a load queued in this step; in"
-    " other operations that do not insert => none",
+    " other operations that do not insert => none (write-back: S-write-back-1)",
     without_it="Data that nobody computed or copied is whatever lay in the slot.",
     taught_by="M-1e, M-3",
 )
 def data_appears_only_where_it_is_copied_or_computed(step: Step) -> Iterator[Fault]:
     """New host data is being written by a new backup; new device data is loaded or inserted."""
-    inserts = isinstance(step.operation, _INSERTING)
+    tiers = [] if _waits_for_copies(step) else ["host"]
+    tiers += [] if isinstance(step.operation, INSERTING) else ["device"]
     arriving = {
         "host": _moved(step.before.writes, step.after.writes, "host"),
         "device": _moved(step.before.loads, step.after.loads, "device"),
@@ -254,7 +275,7 @@ def data_appears_only_where_it_is_copied_or_computed(step: Step) -> Iterator[Fau
     for i, n in enumerate(step.after.nodes):
         b = step.origin.get(i)
         old = step.before.nodes[b] if b is not None else None
-        for tier in ("host",) if inserts else ("host", "device"):
+        for tier in tiers:
             for c in step.after.config.components:
                 slots = _appeared(n, old, c, tier)
                 if not arriving[tier].get(c, set()) >= set(slots):
@@ -264,7 +285,7 @@ def data_appears_only_where_it_is_copied_or_computed(step: Step) -> Iterator[Fau
 
 @step_invariant(
     "I-39",
-    *_except(*_EVICTING_DEVICE),
+    *_except(*EVICTING_DEVICE),
     formula="n.c.device before, no device eviction => n in N, n.c.device after (any slots)",
     without_it="Device data is given up for memory, never in passing.",
     taught_by="M-42, M-15",
@@ -277,6 +298,20 @@ def only_device_eviction_loses_device_data(step: Step) -> Iterator[Fault]:
             parts = step.fragments[b]
             if held is not None and value(step.after, parts, c, "device") is None:
                 yield Fault(f"{step.before.name(b)} lost its {c} data on device", parts)
+
+
+def _waits_for_its_state(step: Step) -> bool:
+    """An abort first lets a load finish that would write into the slot it gives back."""
+    if not isinstance(step.operation, op.Abort | op.Retract):
+        return False
+    name = step.operation.request
+    own = [r.state_slot for r in step.before.requests if r.name == name]
+    waiting = [m for t in step.before.loads if t.stage != "executed" for m in t.moves]
+    return any(m.component == MAMBA and set(own) & set(m.device) for m in waiting)
+
+
+def _waits_for_copies(step: Step) -> bool:
+    return step.before.config.writes_back and writes_host(step)
 
 
 class _Key:
@@ -308,13 +343,38 @@ def _ids(view: View, indices: tuple[int, ...]) -> list[int]:
     return [_id(view, i) for i in indices]
 
 
+def _waiting_changed(step: Step) -> Iterator[Fault]:
+    """Candidates as they are, but for the index of their last node."""
+    before, after = (
+        [
+            (c.name, c.namespace, c.tokens, c.priority, _id(v, c.last_node), c.best_match)
+            for c in v.candidates
+        ]
+        for v in (step.before, step.after)
+    )
+    if before != after:
+        yield Fault("a waiting request changed")
+
+
 def _requests(view: View) -> dict[str, tuple[Any, ...]]:
     return {r.name: _request(view, r) for r in view.requests}
 
 
 def _request(view: View, r: Request) -> tuple[Any, ...]:
     told = (r.namespace, r.tokens, r.prompt_len, r.priority)
-    return (*told, r.committed, r.protected, r.swa_evicted, r.row, _id(view, r.last_node))
+    return (
+        *told,
+        r.committed,
+        r.protected,
+        r.swa_evicted,
+        r.row,
+        _id(view, r.last_node),
+        *_state(r),
+    )
+
+
+def _state(r: Request) -> tuple[Any, ...]:
+    return (r.state_slot, r.state_source, r.zero_state)
 
 
 def _receipts(view: View) -> Counter[tuple[Any, ...]]:
@@ -322,7 +382,7 @@ def _receipts(view: View) -> Counter[tuple[Any, ...]]:
 
 
 def _receipt(view: View, r: Receipt) -> tuple[Any, ...]:
-    return (r.tier, r.owner, r.name, _id(view, r.anchor), r.full_start, r.swa_start)
+    return (r.tier, r.owner, r.name, _id(view, r.anchor), r.full_start, r.swa_start, r.state)
 
 
 def _transfer(view: View, t: Transfer, *, staged: bool) -> tuple[Any, ...]:

@@ -40,7 +40,7 @@ def _is_vetoed(step: Step) -> bool:
 )
 def an_inserted_key_is_on_device(step: Step) -> Iterator[Fault]:
     """After an insert the whole aligned key is in the tree, on device."""
-    if not is_ok(step) or _is_vetoed(step):
+    if not is_ok(step) or _is_vetoed(step) or step.before.config.disable:
         return
     assert isinstance(step.operation, op.Insert)
     key = aligned(step.after, step.operation.tokens)
@@ -132,7 +132,8 @@ def a_refused_insert_changes_nothing(step: Step) -> Iterator[Fault]:
 @step_invariant(
     "S-insert-6",
     op.Insert,
-    formula="hit of the last node of the key grows by 1, by 0 if chunked; no hit falls or jumps",
+    formula="hit of the last node of the key grows by 1, by 0 if chunked or under write-back; no"
+    " hit falls or jumps",
     without_it="The hit count decides what is worth a backup.",
     taught_by="M-28",
 )
@@ -142,12 +143,13 @@ def an_insert_counts_at_most_one_hit(step: Step) -> Iterator[Fault]:
         return
     assert isinstance(step.operation, op.Insert)
     o = step.operation
+    counts = step.before.config.counts_hits and not o.chunked
     key = aligned(step.after, o.tokens)
     for i, n in enumerate(step.after.nodes):
         b = step.origin.get(i)
         grown = n.hit - (step.before.nodes[b].hit if b is not None else 0)
         ends_key = (n.namespace, n.tokens) == (o.namespace, key)
-        if not 0 <= grown <= 1 or (grown and o.chunked):
+        if not 0 <= grown <= 1 or (grown and not counts):
             yield Fault(f"{step.after.name(i)}: {grown} hits more", (i,))
-        elif ends_key and not grown and not o.chunked and not _is_vetoed(step):
+        elif ends_key and not grown and counts and not _is_vetoed(step):
             yield Fault(f"{step.after.name(i)}: the insert was not counted", (i,))

@@ -34,6 +34,11 @@ def a_load_back_makes_its_target_usable(step: Step) -> Iterator[Fault]:
         in_window = n.end > len(o.tokens) - after.config.sliding_window
         if n.swa is not None and in_window and n.swa.device is None:
             yield Fault(f"{after.name(i)} has no SWA data on device after the load-back", (i,))
+    state = after.nodes[path[-1]].mamba if path else None
+    if state is not None and state.device is None:
+        yield Fault(
+            f"{after.name(path[-1])} has no state on device after the load-back", (path[-1],)
+        )
     queued = len(after.loads) - len(step.before.loads)
     last = after.loads[-1] if after.loads else None
     if queued != 1 or last is None or last.stage != "queued" or not path or last.node != path[-1]:
@@ -58,7 +63,7 @@ def a_load_back_reports_what_it_moves(step: Step) -> Iterator[Fault]:
     assert isinstance(step.operation, op.LoadBack)
     o, before = step.operation, step.before
     moved = {m.component: len(m.device) for m in step.after.loads[-1].moves}
-    for component in ("full", "swa"):
+    for component in ("full", "swa", *(["mamba"] if before.config.has_mamba else [])):
         said = step.outcome.values.get(f"loaded_{component}")
         if said != moved.get(component, 0):
             yield Fault(f"says {said} {component} tokens, moves {moved.get(component, 0)}")
@@ -113,3 +118,5 @@ def a_refused_load_back_leaves_nothing_behind(step: Step) -> Iterator[Fault]:
         in_window = old.end > len(o.tokens) - before.config.sliding_window
         if new is None or new.full != old.full or (in_window and new.swa != old.swa):
             yield Fault(f"{before.name(b)} changed", parts)
+        elif old.end == len(o.tokens) and new.mamba != old.mamba:
+            yield Fault(f"the state of {before.name(b)} changed", parts)

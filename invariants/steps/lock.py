@@ -36,13 +36,12 @@ def locks_move_no_data(step: Step) -> Iterator[Fault]:
     op.Lock,
     op.HostLock,
     formula="ok => receipts grow by one: FULL from the root (host: the node itself) and SWA from"
-    " the"
-    " topmost node of one window, both down to the node",
+    " the topmost node of one window, both down to the node, and the node's state",
     without_it="Too short a lock leaves what is read unprotected, too long a one pins the pool.",
     taught_by="M-10, SGLang 36848",
 )
 def a_lock_covers_path_and_window(step: Step) -> Iterator[Fault]:
-    """A lock covers the whole path for FULL and one window for SWA."""
+    """A lock covers the whole path for FULL, one window for SWA and the node's own state."""
     if not is_ok(step):
         return
     assert isinstance(step.operation, op.Lock | op.HostLock)
@@ -60,7 +59,9 @@ def a_lock_covers_path_and_window(step: Step) -> Iterator[Fault]:
             begin = max(0, end - view.config.sliding_window)
             starts = (view.nodes[i].start for i in view.path(anchor))
             swa = next((start for start in starts if start <= begin), None)
-    wanted = Counter([*view.receipts, Receipt(tier, "client", o.holder, anchor, full, swa)])
+    state = view.config.has_mamba and anchor >= 0
+    new = Receipt(tier, "client", o.holder, anchor, full, swa, state)
+    wanted = Counter([*view.receipts, new])
     if Counter(step.after.receipts) != wanted:
         yield Fault(f"the new receipt is not {tier} from FULL {full} and SWA {swa}", (anchor,))
 

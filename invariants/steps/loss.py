@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from radixproof.invariants.catalogue import WITH_HOST, WRITE_THROUGH, Step, step_invariant
-from radixproof.invariants.steps.compare import kept
+from radixproof.invariants.steps.compare import host_is_ample, kept, may_lose_host_data
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
+from radixproof.model.config import SWA
 from radixproof.model.options import BACKS_UP_WINDOWS
+from radixproof.model.snapshot import Node
 
-_NEVER_EVICTING_HOST = tuple(
-    cls
-    for cls in op.OPERATIONS.values()
-    if cls not in (op.Insert, op.Prefill, op.Finish, op.EvictHost, op.Reset)
-)
+_NEVER_ASKED = tuple(c for c in op.OPERATIONS.values() if c not in (op.EvictHost, op.Reset))
 
 
 @step_invariant(
     "I-38",
-    *_NEVER_EVICTING_HOST,
+    *_NEVER_ASKED,
     formula="n.c.host before, no host eviction => n in N after with the same n.c.host",
     without_it="Hierarchical caching exists so that device pressure costs no prefix.",
     taught_by="SGLang 25065 (M-1)",
@@ -28,6 +26,8 @@ _NEVER_EVICTING_HOST = tuple(
 )
 def only_host_eviction_loses_host_data(step: Step) -> Iterator[Fault]:
     """What is on host stays there until a host eviction or a reset takes it."""
+    if may_lose_host_data(step):
+        return
     for b in range(len(step.before.nodes)):
         for component in step.before.config.components:
             if not kept(step, b, component, "host"):
@@ -39,16 +39,18 @@ def only_host_eviction_loses_host_data(step: Step) -> Iterator[Fault]:
     op.Evict,
     op.LoadBack,
     op.Admit,
+    op.Proceed,
     op.Decode,
     formula="n backed up, on device before and not after => n in N, evicted, backed up, and an"
-    " H-leaf if"
-    " childless and unlocked",
+    " H-leaf if childless and unlocked (write-back: unless the host is short)",
     without_it="A deleted leaf is a lost prefix though a copy of it was paid for.",
     taught_by="SGLang 25065 (M-1)",
     holds_under=WITH_HOST,
 )
 def evicting_a_backed_up_leaf_demotes_it(step: Step) -> Iterator[Fault]:
     """Device eviction of a backed-up node leaves it in the tree, host-only."""
+    if step.before.config.writes_back and not host_is_ample(step.before):
+        return
     for b, old in enumerate(step.before.nodes):
         if old.evicted or not old.backuped:
             continue
@@ -58,8 +60,9 @@ def evicting_a_backed_up_leaf_demotes_it(step: Step) -> Iterator[Fault]:
             continue
         i = parts[-1]
         new = step.after.nodes[i]
-        locks = [p for p in (new.full, new.swa) if p is not None]
-        free = not any(p.lock or p.host_lock for p in locks) and not step.after.children.get(i)
+        free = not any(
+            p.lock or p.host_lock for p in new.placements
+        ) and not step.after.children.get(i)
         if new.evicted and free and i not in step.after.host_leaves:
             yield Fault(f"{step.after.name(i)} was demoted but is no host leaf", (i,))
 
@@ -80,7 +83,7 @@ def hits_at_the_threshold_are_backed_up(step: Step) -> Iterator[Fault]:
     """A node whose hit count reached the threshold is backed up when the insert returns."""
     before, after = step.before, step.after
     threshold = before.config.write_through_threshold
-    if not before.config.has_host or a_host_failure_struck(step):
+    if not before.config.writes_through or a_host_failure_struck(step):
         return
     for i, n in enumerate(after.nodes):
         if n.backuped or n.evicted or n.hit < threshold:
@@ -107,12 +110,18 @@ def has_room_for(view: View, i: int) -> bool:
     length = len(node.key)
     if view.pools["host_full"].free_slots + sum(reclaimable_host(view).values()) < length:
         return False
-    need = _swa_to_back_up(view, i)
-    if not need:
+    return all(_has_auxiliary_room(view, i, node, c) for c in view.config.auxiliary)
+
+
+def _has_auxiliary_room(view: View, i: int, node: Node, component: str) -> bool:
+    """Room for a node's data of one component, counting what host eviction could reclaim."""
+    p = node.placement(component)
+    if p is None or p.device is None:
         return True
-    listed = (view.nodes[j].swa for j in view.host_lru.get("swa", ()) if j >= 0)
-    reclaimable = sum(len(p.host or ()) for p in listed if p is not None)
-    return view.pools["host_swa"].free_slots + reclaimable >= need
+    listed = (view.nodes[j].placement(component) for j in view.host_lru.get(component, ()))
+    reclaimable = sum(len(q.host or ()) for q in listed if q is not None)
+    need = _swa_to_back_up(view, i) if component == SWA else len(p.device)
+    return view.pools[f"host_{component}"].free_slots + reclaimable >= need
 
 
 def _swa_to_back_up(view: View, i: int) -> int:
@@ -133,11 +142,10 @@ def reclaimable_host(view: View) -> dict[int, int]:
     found: dict[int, int] = {}
     for i in range(len(view.nodes) - 1, -1, -1):  # children stand after their parents
         n = view.nodes[i]
-        locks = [p for p in (n.full, n.swa) if p is not None]
         if (
             n.evicted
             and n.backuped
-            and not any(p.lock or p.host_lock for p in locks)
+            and not any(p.lock or p.host_lock for p in n.placements)
             and all(c in found for c in view.children.get(i, ()))
         ):
             found[i] = len(n.full.host or ())

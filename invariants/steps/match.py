@@ -16,6 +16,7 @@ from radixproof.invariants.steps.compare import (
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
+from radixproof.model.config import MAMBA, SWA
 
 
 @step_invariant(
@@ -51,9 +52,8 @@ def device_hit_is_a_prefix_of_the_best_match(step: Step) -> Iterator[Fault]:
 @step_invariant(
     "S-match-2",
     op.Match,
-    formula="device_hit = max end(n) on the key's path such that FULL is on device up to n and"
-    " SWA in"
-    " the window before end(n); best_match the same on any tier",
+    formula="device_hit = max end(n) on the key's path such that FULL is on device up to n, SWA"
+    " in the window before end(n), MAMBA at n; best_match the same on any tier",
     without_it="Too long a hit reads missing data, too short a one computes it again.",
     taught_by="M-25, M-26, M-27",
 )
@@ -79,6 +79,11 @@ def a_match_finds_the_longest_usable_prefix(step: Step) -> Iterator[Fault]:
         for n in to_best
         if n.end > begin and n.swa and n.swa.device is None and n.swa.host is not None
     )
+    if view.config.has_mamba:
+        state = to_best[-1].mamba if to_best else None
+        on_host = state is not None and state.device is None and state.host is not None
+        wanted["mamba_host_hit"] = int(on_host)
+        wanted["branching"] = _branching(view, path, device)
     for name, length in wanted.items():
         if step.outcome.values.get(name) != length:
             yield Fault(f"{name} is {step.outcome.values.get(name)}, not {length}", tuple(path))
@@ -126,6 +131,40 @@ def a_match_makes_its_path_most_recent(step: Step) -> Iterator[Fault]:
         yield Fault("the matched path is not first in access order", tuple(path))
 
 
+def _branching(view: View, path: list[int], device: int) -> int:
+    """The last chunk end within the KV that is there but of no use without a state (6.1)."""
+    seen = view.nodes[path[-1]].end if path else 0
+    if view.config.has_host or seen <= device:
+        return 0
+    return seen - seen % view.config.mamba_chunk_size
+
+
+@step_invariant(
+    "S-match-5",
+    op.Match,
+    formula="best_match > 0 => dlru[SWA] starts with the nodes of W + page tokens from"
+    " best_match_node upwards that have SWA; dlru[MAMBA] with the states of its path, deepest"
+    " first",
+    without_it="Of many prefixes the one just used would lose its window or its state first.",
+    taught_by="SGLang 38482",
+)
+def a_match_makes_its_window_and_states_most_recent(step: Step) -> Iterator[Fault]:
+    """What a reader of the best match needs is evicted last."""
+    best = step.outcome.values.get("best_match", 0)
+    if not is_ok(step) or not best:
+        return
+    assert isinstance(step.operation, op.Match)
+    view = step.after
+    path = path_to(view, step.operation.namespace, step.operation.tokens[:best])[::-1]
+    reach = best - view.config.sliding_window - view.config.page_size
+    used = {SWA: [i for i in path if view.nodes[i].end > reach], MAMBA: path}
+    for component in view.config.auxiliary:
+        placed = [(i, view.nodes[i].placement(component)) for i in used[component]]
+        wanted = tuple(i for i, p in placed if p is not None and p.device is not None)
+        if view.lru[component][: len(wanted)] != wanted:
+            yield Fault(f"what was used is not first in the {component} list", wanted)
+
+
 def _usable(view: View, path: list[int], tiers: tuple[str, ...]) -> int:
     """The longest end at which all data a reader needs is present on the given tiers."""
     window, longest = view.config.sliding_window, 0
@@ -133,6 +172,9 @@ def _usable(view: View, path: list[int], tiers: tuple[str, ...]) -> int:
         end = view.nodes[i].end
         above = [view.nodes[j] for j in path[:reach]]
         if any(all(tier_of(n.full, t) is None for t in tiers) for n in above[-1:]):
+            continue
+        state = view.nodes[i].mamba
+        if state is not None and all(tier_of(state, t) is None for t in tiers):
             continue
         needs = [n for n in above if n.end > end - window] if view.config.has_swa else []
         if all(any(tier_of(n.swa, t) is not None for t in tiers) for n in needs):

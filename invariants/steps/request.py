@@ -17,25 +17,39 @@ from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
 from radixproof.model.options import STOPS_AT_BRANCHES
-from radixproof.model.snapshot import Request
+from radixproof.model.snapshot import Candidate, Request
 
 _RUNNING = (op.Prefill, op.Decode, op.SlideWindow, op.Finish, op.Abort)
-_OfRequest = op.Admit | op.Prefill | op.Decode | op.SlideWindow | op.Finish | op.Abort
+_WAITING = (op.Prepare, op.Proceed, op.Retract, op.ReleaseWindow)
+_Waits = op.Prepare | op.Proceed | op.Retract | op.ReleaseWindow
+_OfRequest = op.Admit | op.Prefill | op.Decode | op.SlideWindow | op.Finish | op.Abort | _Waits
 
 
 def _request(view: View, name: str) -> Request | None:
     return next((r for r in view.requests if r.name == name), None)
 
 
+def _candidate(view: View, name: str) -> Candidate | None:
+    return next((c for c in view.candidates if c.name == name), None)
+
+
+def _waited_on(step: Step, name: str) -> int:
+    """Tokens of the device prefix that a request held while it waited."""
+    c = _candidate(step.before, name)
+    return step.before.nodes[c.last_node].end if c is not None and c.last_node >= 0 else 0
+
+
 def _plain(r: Request) -> tuple[object, ...]:
     """A request without its last node, an index that may shift."""
-    return (r.name, r.tokens, r.committed, r.protected, r.swa_evicted, r.row)
+    state = (r.state_slot, r.state_source, r.zero_state)
+    return (r.name, r.tokens, r.committed, r.protected, r.swa_evicted, r.row, *state)
 
 
 @step_invariant(
     "S-request-1",
     op.Admit,
     *_RUNNING,
+    *_WAITING,
     formula="all other requests r: r after = r before",
     without_it="Requests share prefixes, never fates.",
     taught_by="M-4, M-11",
@@ -48,11 +62,18 @@ def other_requests_are_left_alone(step: Step) -> Iterator[Fault]:
     after = [_plain(r) for r in step.after.requests if r.name != mine]
     if before != after:
         yield Fault(f"an operation of {mine} changed another request")
+    waiting = [
+        [(c.name, c.tokens, c.best_match) for c in view.candidates if c.name != mine]
+        for view in (step.before, step.after)
+    ]
+    if waiting[0] != waiting[1]:
+        yield Fault(f"an operation of {mine} changed another request that waits")
 
 
 @step_invariant(
     "S-admit-1",
     op.Admit,
+    op.Proceed,
     formula="ok => row = protected prefix, committed = protected < len(tokens), last_node ends"
     " it, one"
     " request receipt on it; without a load protected = device_hit",
@@ -63,7 +84,7 @@ def an_admitted_request_holds_its_prefix(step: Step) -> Iterator[Fault]:
     """A new request's row is its protected prefix, which it locks, short of its last token."""
     if not is_ok(step):
         return
-    assert isinstance(step.operation, op.Admit)
+    assert isinstance(step.operation, op.Admit | op.Proceed)
     r = _request(step.after, step.operation.request)
     if r is None:
         yield Fault("the request does not run")
@@ -73,8 +94,11 @@ def an_admitted_request_holds_its_prefix(step: Step) -> Iterator[Fault]:
         yield Fault(f"row {len(r.row)}, protected {r.protected}, committed {r.committed}")
     if r.protected >= len(r.tokens):
         yield Fault("nothing is left to compute")
-    if not values.get("loaded") and r.protected != values.get("device_hit"):
-        yield Fault(f"protected {r.protected} is not the device hit {values.get('device_hit')}")
+    hit = values.get("device_hit", _waited_on(step, r.name))
+    if not values.get("loaded") and r.protected != hit:
+        yield Fault(f"protected {r.protected} is not the device hit {hit}")
+    if _candidate(step.after, r.name) is not None:
+        yield Fault("the request runs and waits")
     end = step.after.nodes[r.last_node].end if r.last_node >= 0 else 0
     if end != r.protected:
         yield Fault(f"the last node ends at {end}, the protected prefix at {r.protected}")
@@ -108,6 +132,8 @@ def a_prefilled_chunk_is_cached_and_held(step: Step) -> Iterator[Fault]:
         return
     if r.committed != old.committed + step.operation.count:
         yield Fault(f"committed {r.committed}, not {old.committed + step.operation.count}")
+    if step.after.config.disable:
+        return
     done = aligned(step.after, r.tokens[: r.committed])
     path = path_to(step.after, r.namespace, done)
     slots = tuple(x for i in path for x in step.after.nodes[i].full.device or ())
@@ -203,7 +229,7 @@ def sliding_frees_only_what_left_the_window(step: Step) -> Iterator[Fault]:
     "S-finish-1",
     op.Finish,
     op.Abort,
-    formula="ok => the request and its receipt are gone",
+    formula="ok => the request, running or waiting, and its receipt are gone",
     without_it="A finished request that holds a lock pins its prefix for ever.",
     taught_by="M-10",
 )
@@ -213,8 +239,8 @@ def an_ended_request_holds_nothing(step: Step) -> Iterator[Fault]:
         return
     assert isinstance(step.operation, op.Finish | op.Abort)
     name = step.operation.request
-    if _request(step.after, name) is not None:
-        yield Fault(f"request {name} still runs")
+    if _request(step.after, name) is not None or _candidate(step.after, name) is not None:
+        yield Fault(f"request {name} still runs or waits")
     if any((r.owner, r.name) == ("request", name) for r in step.after.receipts):
         yield Fault(f"request {name} left a lock behind")
 
@@ -232,7 +258,7 @@ def a_finished_request_is_cached(step: Step) -> Iterator[Fault]:
         return
     assert isinstance(step.operation, op.Finish)
     r = _request(step.before, step.operation.request)
-    if r is None:
+    if r is None or step.after.config.disable:
         return
     done = aligned(step.after, r.tokens[: r.committed])
     path = path_to(step.after, r.namespace, done)
@@ -244,6 +270,7 @@ def a_finished_request_is_cached(step: Step) -> Iterator[Fault]:
 @step_invariant(
     "S-abort-1",
     op.Abort,
+    op.Retract,
     formula="ok => all values as before; FULL free list grew by allocated - protected",
     without_it="An aborted request must leave no trace but warmth.",
     taught_by="M-4",
@@ -252,7 +279,7 @@ def an_aborted_request_caches_nothing(step: Step) -> Iterator[Fault]:
     """An abort frees the request's own slots and leaves the tree as it is."""
     if not is_ok(step):
         return
-    assert isinstance(step.operation, op.Abort)
+    assert isinstance(step.operation, op.Abort | op.Retract)
     yield from values_stay(step, "device")
     yield from values_stay(step, "host")
     r = _request(step.before, step.operation.request)

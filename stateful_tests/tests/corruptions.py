@@ -27,10 +27,10 @@ def _node(s: Snapshot, choose: RandomChooser, change: Callable[[Node], Node]) ->
 def _placed(
     s: Snapshot, choose: RandomChooser, change: Callable[[Placement], Placement]
 ) -> Snapshot:
-    part = choose.pick(("full", "swa")) if s.config.has_swa else "full"
+    part = choose.pick(s.config.components)
 
     def changed(n: Node) -> Node:
-        p = n.full if part == "full" else n.swa
+        p = n.placement(part)
         assert p is not None
         return replace(n, **{part: change(p)})  # type: ignore[arg-type]
 
@@ -132,6 +132,7 @@ def remove_last_node(s: Snapshot, choose: RandomChooser) -> Snapshot:
         loads=tuple(map(transfer, s.loads)),
         receipts=tuple(replace(r, anchor=lost(r.anchor)) for r in s.receipts),
         requests=tuple(replace(r, last_node=lost(r.last_node)) for r in s.requests),
+        candidates=tuple(replace(c, last_node=lost(c.last_node)) for c in s.candidates),
         nodes=s.nodes[:-1],
         device_leaves=without(s.device_leaves),
         host_leaves=without(s.host_leaves),
@@ -210,6 +211,13 @@ def double_transfer(s: Snapshot, choose: RandomChooser) -> Snapshot:
     return _transfers(s, choose, lambda t: (t, t))
 
 
+def invent_transfer(s: Snapshot, choose: RandomChooser) -> Snapshot:
+    if not s.nodes:
+        return s
+    extra = Transfer("write", 77, 0, (0,), "submitted", len(s.writes), ())
+    return replace(s, writes=(*s.writes, extra))
+
+
 def change_stage(s: Snapshot, choose: RandomChooser) -> Snapshot:
     stage = choose.pick(("executed", "submitted", "queued"))
     return _transfers(s, choose, lambda t: (replace(t, stage=stage),))
@@ -263,6 +271,42 @@ def change_progress(s: Snapshot, choose: RandomChooser) -> Snapshot:
     return _request(s, choose, lambda r: (replace(r, **{name: getattr(r, name) + 1}),))
 
 
+def change_state(s: Snapshot, choose: RandomChooser) -> Snapshot:
+    """Another slot to own or to copy from, or one to be zeroed."""
+    what = choose.pick(("state_slot", "state_source", "zero_state"))
+
+    def changed(r: Any) -> tuple[Any]:
+        old = getattr(r, what)
+        return (replace(r, **{what: not old if what == "zero_state" else (old or 0) + 1}),)
+
+    return _request(s, choose, changed) if s.config.has_mamba else s
+
+
+def change_candidate(s: Snapshot, choose: RandomChooser) -> Snapshot:
+    """A request that waits is lost, or waits on something else."""
+    if not s.candidates:
+        return s
+    first, *rest = s.candidates
+    changed = (
+        replace(first, tokens=first.tokens[:-1]),
+        replace(first, best_match=first.best_match + 1),
+        replace(first, last_node=DETACHED),
+        replace(first, name="r9"),
+    )
+    left = (*rest,) if choose.chance(30) else (choose.pick(changed), *rest)
+    return replace(s, candidates=left)
+
+
+def invent_node(s: Snapshot, choose: RandomChooser) -> Snapshot:
+    """Where there is none, as in a cache that is switched off."""
+    if s.nodes:
+        return s
+    key = (1,) * s.config.page_size
+    data = Placement(device=tuple(range(s.config.page_size, 2 * s.config.page_size)))
+    node = Node("", key, key, key, -1, -1, 7, data, None, 0, 0, None)
+    return replace(s, nodes=(node,))
+
+
 def change_armed(s: Snapshot, choose: RandomChooser) -> Snapshot:
     pool = choose.pick(tuple(s.pools))
     armed = dict(s.armed_failures)
@@ -299,6 +343,7 @@ CORRUPTIONS: dict[str, Corruption] = {
         change_map,
         lose_transfer,
         double_transfer,
+        invent_transfer,
         change_stage,
         change_covered,
         change_batch,
@@ -308,6 +353,9 @@ CORRUPTIONS: dict[str, Corruption] = {
         lose_request,
         change_row,
         change_progress,
+        change_state,
+        change_candidate,
+        invent_node,
         change_armed,
     )
 }

@@ -36,9 +36,11 @@ class Example:
     def match(self, *tokens: int, namespace: str = "") -> Outcome:
         return self.do(op.Match(tokens, namespace))
 
-    def evict(self, full: int = 0, swa: int = 0) -> tuple[int, int]:
-        values = self.do(op.Evict(full, swa)).values
-        return values["freed_full"], values["freed_swa"]
+    def evict(self, full: int = 0, swa: int = 0, mamba: int = 0) -> tuple[int, ...]:
+        """What was freed: FULL and SWA tokens, and states where there are any."""
+        values = self.do(op.Evict(full, swa, mamba)).values
+        states = (values["freed_mamba"],) if self.config.has_mamba else ()
+        return (values["freed_full"], values["freed_swa"], *states)
 
     def ack(self) -> None:
         """Execute all copies and run ``writing_check`` and ``loading_check``."""
@@ -62,10 +64,15 @@ class Example:
     def free(self, pool: str) -> int:
         return self.state.pools[pool].free_slots
 
-    def host_list(self) -> list[tuple[int, ...]]:
-        """Keys in the SWA host list, most recent first."""
+    def host_list(self, component: str = "swa") -> list[tuple[int, ...]]:
+        """Keys in a host list, most recent first."""
         state = self.state
-        return [state.nodes[i].key for i in state.host_lru["swa"]]
+        return [state.nodes[i].key for i in state.host_lru[component]]
+
+    def device_list(self, component: str) -> list[tuple[int, ...]]:
+        """Keys in a device list, most recent first."""
+        state = self.state
+        return [state.nodes[i].key for i in state.lru[component]]
 
 
 def picture(state: Snapshot) -> str:
@@ -79,6 +86,7 @@ def picture(state: Snapshot) -> str:
         flags += "P" * (n.pending is not None)
         cells = [f"{space}[{_join(n.key)}]  F {_placement(n.full)}"]
         cells += [f"S {_placement(n.swa)}"] if n.swa is not None else []
+        cells += [f"M {_placement(n.mamba)}"] if n.mamba is not None else []
         cells += [f"hit {n.hit}"] + ([flags] if flags else [])
         lines.append("  " * depth[i] + " | ".join(cells))
     return "\n".join(lines)

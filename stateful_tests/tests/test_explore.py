@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -11,7 +12,6 @@ from random import Random
 import pytest
 
 from radixproof.impl.torch_cache.cache import TorchCache
-from radixproof.impl.torch_cache.eviction import Freed
 from radixproof.impl.torch_cache.node import Node
 from radixproof.impl.torch_cache.subject import TorchSubject, open_torch
 from radixproof.model import operations as op
@@ -350,7 +350,7 @@ def test_a_subject_that_cannot_be_copied_is_told_in_one_line() -> None:
 class Fatal(TorchCache):
     """Ends its process at the first eviction."""
 
-    def _evict(self, full: int, swa: int) -> Freed:
+    def _evict(self, wanted: Mapping[str, int]) -> Counter[str]:
         os._exit(9)
 
 

@@ -9,7 +9,8 @@ from radixproof.stateful_tests.variants import VARIANTS
 from radixproof.stateful_tests.variants_table import SEEDS, hunt, measure
 from radixproof.stateful_tests.verdict import CRASH
 
-SLOW = {"M-14", "M-33", "M-38", "M-9", "M-35", "M-6"}
+SLOW = {"M-14", "M-33", "M-38", "M-9", "M-35", "M-6", "M-37", "M-49", "M-50", "M-52", "M-53"}
+SLOW |= {"M-55", "M-55b"}
 """Variants that take thousands of steps to find."""
 
 

@@ -1,6 +1,6 @@
-"""Worked examples X-3, X-4, X-8 to X-10, X-12, X-13, X-19 to X-22: two tiers.
+"""Worked examples X-3, X-4, X-8 to X-13, X-19 to X-22: two tiers.
 
-X-11 (write-back), X-15 (MAMBA), X-23 (bigram keys) and X-24 (events) belong to later slices.
+X-15 (MAMBA), X-23 (bigram keys) and X-24 (events) belong to later slices.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from radixproof.model.subject import OpenSubject
 from radixproof.stateful_tests.tests.notation import Example
 
 
-def tiers(window: int, page_size: int = 1, **sizes: int) -> CacheConfig:
+def tiers(window: int, page_size: int = 1, **sizes: object) -> CacheConfig:
     fields = {
         "full_slots": 16 * page_size,
         "swa_slots": 16 * page_size,
@@ -171,6 +171,55 @@ def test_x10_un_eviction_by_insert(
     assert x.insert(1, 2, 3, 4, 5, swa_evicted=swa_evicted) == 4
     x.shows(tree)
     assert x.host_list() == host_list
+
+
+def test_x11_write_back(open_subject: OpenSubject) -> None:
+    x = Example(open_subject, tiers(window=2, write_policy="write_back"))
+    x.insert(1, 2)
+    x.insert(1, 2, 3, 4)
+    x.shows("""
+        [1,2]  F d=(1,2) h=- L=0 | S d=(1,2) h=- L=0 | hit 0
+          [3,4]  F d=(5,6) h=- L=0 | S d=(5,6) h=- L=0 | hit 0 | D
+    """)
+    assert x.free("host_full") == 32
+    assert x.evict(2) == (2, 2)
+    x.shows("""
+        [1,2]  F d=(1,2) h=- L=0 | S d=(1,2) h=- L=0 | hit 0 | D
+          [3,4]  F d=- h=(0,1) L=0 | S d=- h=(0,1) L=0 | hit 0 | H
+    """)
+    assert x.state.writes == (), "the copy was waited for"
+    assert x.state.pools["host_full"].contents[:2] == prefix_tags("", (1, 2, 3, 4))[2:]
+    assert x.evict(swa=2) == (2, 2)
+    x.shows("""
+        [1,2]  F d=- h=(2,3) L=0 | S d=- h=(2,3) L=0 | hit 0
+          [3,4]  F d=- h=(0,1) L=0 | S d=- h=(0,1) L=0 | hit 0 | H
+    """)
+
+
+def test_a_refused_write_back_leaves_the_leaf_on_device(open_subject: OpenSubject) -> None:
+    """U-5: one try per leaf and call, whichever driver asks; the rest of the call goes on."""
+    sizes = {"host_full_slots": 1, "host_swa_slots": 1}
+    x = Example(open_subject, tiers(window=2, write_policy="write_back", **sizes))
+    x.insert(1, 2)
+    assert x.evict(2, 2) == (0, 0)
+    x.shows("[1,2]  F d=(1,2) h=- L=0 | S d=(1,2) h=- L=0 | hit 0 | D")
+    x.insert(3)
+    assert x.evict(3, 3) == (1, 1)
+    assert [n.evicted for n in x.state.nodes] == [False, True]
+
+
+def test_a_load_keeps_its_source_from_its_own_eviction(open_subject: OpenSubject) -> None:
+    """D-5: making room for a load backs up another leaf, which must not take the load's source."""
+    sizes = {"full_slots": 2, "swa_slots": 2, "host_full_slots": 2, "host_swa_slots": 2}
+    x = Example(open_subject, tiers(window=2, write_policy="write_back", **sizes))
+    x.insert(1, 2)
+    x.evict(2)
+    x.insert(3, 4)
+    assert x.subject.apply(op.LoadBack((1, 2))).kind == "refused"
+    x.shows("""
+        [1,2]  F d=- h=(0,1) L=0 | S d=- h=(0,1) L=0 | hit 0 | H
+        [3,4]  F d=(1,2) h=- L=0 | S d=(1,2) h=- L=0 | hit 0 | D
+    """)
 
 
 def test_x12_selective_policy_and_chunks(open_subject: OpenSubject) -> None:

@@ -100,9 +100,9 @@ class CountsChunks(TorchCache):
 
 @variant(
     "M-31",
-    "a refused SWA host allocation keeps the FULL host slots",
+    "a refused SWA or MAMBA host allocation keeps the FULL host slots",
     "host-slots-have-one-owner",
 )
 class LeaksRefusedHostSlots(TorchCache):
-    def _undo_host_full(self, slots: Tensor) -> None:
+    def _undo_host_slots(self, taken: dict[str, Tensor]) -> None:
         pass

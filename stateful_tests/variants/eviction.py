@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from radixproof.impl.torch_cache.cache import TorchCache
-from radixproof.impl.torch_cache.eviction import Freed
+from radixproof.impl.torch_cache.host_eviction import Freed
 from radixproof.impl.torch_cache.node import Node
 from radixproof.model.config import FULL, SWA
 from radixproof.stateful_tests.variants.variant import variant
@@ -12,13 +14,24 @@ from radixproof.stateful_tests.verdict import CRASH
 
 @variant(
     "M-7",
-    "demotion leaves SWA data on the device",
+    "demotion leaves SWA and MAMBA data on the device",
     "swa-data-needs-full-data",
+    "states-need-full-data",
     "device-slots-have-one-owner",
     CRASH,
 )
 class DoesNotCascade(TorchCache):
     def _cascade(self, leaf: Node, freed: Freed) -> None:
+        pass
+
+
+@variant(
+    "M-7b",
+    "an inner node that loses its window keeps its state",
+    "a-state-goes-with-its-window",
+)
+class KeepsStatesWithoutAWindow(TorchCache):
+    def _cascade_state(self, node: Node, freed: Freed) -> None:
         pass
 
 
@@ -40,10 +53,13 @@ class ForgetsParents(TorchCache):
     "tombstones-are-unmapped",
 )
 class LeavesTheMap(TorchCache):
-    def _drop_swa(self, node: Node, freed: Freed) -> None:
+    def _drop_component(self, node: Node, component: str, freed: Freed) -> None:
+        if component != SWA:
+            super()._drop_component(node, component, freed)
+            return
         slots = self._take_device(node, SWA)
         self.memory.free(SWA, slots)
-        freed.swa += len(slots)
+        freed[SWA] += len(slots)
 
 
 @variant(
@@ -59,11 +75,11 @@ class TakesHostCopiesInUse(TorchCache):
         freed = super()._evict_host(count, component)
         for node in list(self.device_leaves) if component == FULL else ():
             if freed < count and node.full.host is not None and not node.full.host_lock:
-                part = Freed()
+                part: Freed = Counter()
                 if node.swa.host is not None:
                     self._drop_host(node, SWA, part)
                 self._drop_host(node, FULL, part)
-                freed += part.full
+                freed += part[FULL]
         return freed
 
 

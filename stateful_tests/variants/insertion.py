@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from radixproof.impl.torch_cache.admission import Request
 from radixproof.impl.torch_cache.cache import TorchCache
 from radixproof.impl.torch_cache.insertion import Incoming
 from radixproof.impl.torch_cache.node import Node
-from radixproof.impl.torch_cache.requests import Request
-from radixproof.model.config import SWA
 from radixproof.stateful_tests.variants.variant import variant
 from radixproof.stateful_tests.verdict import CRASH
 
@@ -83,10 +82,11 @@ class CreditsLockedDataToEvictable(TorchCache):
 )
 class StaysInTheHostList(TorchCache):
     def _set_device(self, node: Node, component: str, slots: Tensor) -> None:
-        listed = node.host_link.linked
+        link = node.value(component).host_link
+        listed = link.linked
         super()._set_device(node, component, slots)
-        if listed and component == SWA:
-            self.swa_host_list.push_front(node.host_link)
+        if listed:
+            self.host_lists[component].push_front(link)
 
 
 @variant(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from radixproof.impl.torch_cache.cache import TorchCache
@@ -43,7 +45,7 @@ class HandsOutLoadsBackwards(TorchCache):
 class LoadsTheTargetOnly(TorchCache):
     def _plan_load(self, target: Node) -> LoadPlan:
         plan = super()._plan_load(target)
-        return LoadPlan(plan.full[-1:], [n for n in plan.swa if n is target])
+        return replace(plan, full=plan.full[-1:], swa=[n for n in plan.swa if n is target])
 
 
 @variant(

@@ -1,0 +1,145 @@
+"""Requests that wait, are retracted, or hold less than before (domain.md 6.9, 10.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from radixproof.invariants.catalogue import WITH_SWA, Step, step_invariant
+from radixproof.invariants.steps.compare import is_ok, unchanged, values_stay
+from radixproof.invariants.view import View
+from radixproof.invariants.violation import Fault
+from radixproof.model import operations as op
+from radixproof.model.snapshot import Candidate, Request
+
+
+def _running(view: View, name: str) -> Request | None:
+    return next((r for r in view.requests if r.name == name), None)
+
+
+def _waiting(view: View, name: str) -> Candidate | None:
+    return next((c for c in view.candidates if c.name == name), None)
+
+
+@step_invariant(
+    "S-prepare-1",
+    op.Prepare,
+    op.Retract,
+    formula="ok => the request waits: last_node ends device_hit tokens of it, one request receipt"
+    " on it; best_match as answered; no request of that name runs",
+    without_it="A request that waits on a prefix it does not hold is admitted onto nothing.",
+    taught_by="M-53",
+)
+def a_waiting_request_holds_its_device_prefix(step: Step) -> Iterator[Fault]:
+    """A request that waits has locked the device prefix that its match found."""
+    if not is_ok(step):
+        return
+    assert isinstance(step.operation, op.Prepare | op.Retract)
+    name, after, values = step.operation.request, step.after, step.outcome.values
+    c = _waiting(after, name)
+    if c is None:
+        yield Fault(f"request {name} does not wait")
+        return
+    if _running(after, name) is not None:
+        yield Fault(f"request {name} runs and waits")
+    end = after.nodes[c.last_node].end if c.last_node >= 0 else 0
+    if (end, c.best_match) != (values.get("device_hit"), values.get("best_match")):
+        yield Fault(f"{name} waits on {end} tokens of {c.best_match}, answered {dict(values)}")
+    held = [r for r in after.receipts if (r.owner, r.name, r.tier) == ("request", name, "device")]
+    if [r.anchor for r in held] != [c.last_node]:
+        yield Fault(f"{name} holds {len(held)} receipts, not one on its last node")
+
+
+@step_invariant(
+    "S-prepare-2",
+    op.Prepare,
+    formula="ok => the waiting request is the one given; all data, pools and maps as before",
+    without_it="Looking a request up must cost nobody anything.",
+    taught_by="M-27",
+)
+def preparing_only_locks(step: Step) -> Iterator[Fault]:
+    """To wait changes recency, locks and one split, never data."""
+    if not is_ok(step):
+        return
+    assert isinstance(step.operation, op.Prepare)
+    o, c = step.operation, _waiting(step.after, step.operation.request)
+    given = (o.namespace, o.tokens, o.priority)
+    if c is not None and (c.namespace, c.tokens, c.priority) != given:
+        yield Fault(f"request {o.request} is not the one that was given")
+    yield from unchanged(step, "pools", "full_to_swa", "armed_failures")
+    yield from values_stay(step, "device")
+    yield from values_stay(step, "host")
+
+
+@step_invariant(
+    "S-proceed-1",
+    op.Proceed,
+    formula="ok => the request that waited runs with its tokens, namespace and priority; refused =>"
+    " it waits on as before",
+    without_it="Between waiting and running a request must neither change nor get lost.",
+    taught_by="M-53",
+)
+def who_waited_runs_or_waits_on(step: Step) -> Iterator[Fault]:
+    """Going on turns the waiting request into the running one, or leaves it waiting."""
+    assert isinstance(step.operation, op.Proceed)
+    name = step.operation.request
+    c, r = _waiting(step.before, name), _running(step.after, name)
+    if c is None:
+        return
+    if is_ok(step):
+        given = (c.namespace, c.tokens, c.priority, len(c.tokens), 0)
+        if r and (r.namespace, r.tokens, r.priority, r.prompt_len, r.swa_evicted) != given:
+            yield Fault(f"request {name} is not the one that waited")
+        return
+    left = _waiting(step.after, name)
+    if r is not None or left is None or replace(left, last_node=0) != replace(c, last_node=0):
+        yield Fault(f"request {name} does not wait as before")
+
+
+@step_invariant(
+    "S-retract-1",
+    op.Retract,
+    formula="ok => the request waits with all its tokens for a prompt",
+    without_it="Output that was shown already would be computed again, and differently.",
+    taught_by="M-54",
+)
+def a_retracted_request_waits_with_all_its_tokens(step: Step) -> Iterator[Fault]:
+    """Retraction forgets what the cache knew of the request, not what it said."""
+    if not is_ok(step):
+        return
+    assert isinstance(step.operation, op.Retract)
+    r = _running(step.before, step.operation.request)
+    c = _waiting(step.after, step.operation.request)
+    if r is None or c is None:
+        return
+    if (c.namespace, c.tokens, c.priority) != (r.namespace, r.tokens, r.priority):
+        yield Fault(f"request {r.name} waits with other tokens than it had")
+
+
+@step_invariant(
+    "S-release-window-1",
+    op.ReleaseWindow,
+    formula="ok => the request's receipt covers FULL as before, no SWA and no state; W - 1 tokens"
+    " before the next are its own; everything else as before",
+    without_it="Given back too early, the tree may take the window that the next token attends to.",
+    taught_by="M-55, SGLang 36848",
+    holds_under=WITH_SWA,
+)
+def an_early_release_keeps_the_kv(step: Step) -> Iterator[Fault]:
+    """An early release gives back window and state of the prefix, and nothing else."""
+    if not is_ok(step):
+        return
+    assert isinstance(step.operation, op.ReleaseWindow)
+    name = step.operation.request
+    for b in step.before.receipts:
+        mine = (b.owner, b.name, b.tier) == ("request", name, "device")
+        wanted = replace(b, swa_start=None, state=False) if mine else b
+        if wanted not in step.after.receipts:
+            yield Fault(f"the receipt of {b.owner} {b.name} became another")
+    yield from unchanged(step, "pools", "full_to_swa", "writes", "loads", "requests", "lru")
+    yield from values_stay(step, "device")
+    yield from values_stay(step, "host")
+    r = _running(step.after, name)
+    window = step.after.config.sliding_window
+    if r is not None and r.committed - (window - 1) < r.protected:
+        yield Fault(f"the window of {name} still reaches into its protected prefix")

@@ -1,0 +1,82 @@
+"""Freeing host memory (domain.md 5.5, 5.6, 6.5)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from radixproof.model.config import FULL, MAMBA, SWA
+from radixproof.model.state import HOST, State
+from radixproof.model.tree import Page
+
+Freed = Counter[str]
+"""Component -> tokens freed so far on one tier, shared by the drivers of one call."""
+
+
+def evict_host(state: State, count: int, component: str) -> int:
+    """Free host slots of one component; how many."""
+    freed: Freed = Counter()
+    if component == FULL:
+        drain_leaves(
+            state,
+            state.is_host_leaf,
+            lambda: freed[FULL] < count,
+            lambda leaf: evict_host_leaf(state, leaf, freed),
+        )
+        return freed[FULL]
+    while freed[component] < count and (victims := state.host_list(component)):
+        least_recent = victims[-1]
+        if state.is_host_leaf(least_recent):
+            evict_host_leaf(state, least_recent, freed)
+        else:
+            drop_internal(state, least_recent, component, freed)
+    return freed[component]
+
+
+def drain_leaves(
+    state: State,
+    is_leaf: Callable[[Page], bool],
+    wanting: Callable[[], bool],
+    evict_leaf: Callable[[Page], Page],
+) -> None:
+    """Least recently accessed leaf first; a parent that becomes a leaf joins the candidates.
+
+    Each leaf is tried once: one that cannot be evicted stays, and so does its parent.
+    """
+    if not wanting():
+        return
+    candidates = [n for n in state.tree.nodes() if is_leaf(n)]
+    while wanting() and candidates:
+        leaf = min(candidates, key=lambda n: n.node.accessed)
+        candidates.remove(leaf)
+        parent = evict_leaf(leaf)
+        if is_leaf(parent):
+            candidates.append(parent)
+
+
+def evict_host_leaf(state: State, leaf: Page, freed: Freed) -> Page:
+    """The last copy of a prefix goes, and its node; the parent.
+
+    Nothing is pruned above it: a parent has FULL data on some tier (I-7).
+    """
+    parent = state.tree.parent(leaf)
+    for component in state.config.components:
+        if f"host_{component}" in leaf.held:
+            drop_host(state, leaf, component, freed)
+    state.tree.unlink(leaf)
+    return parent
+
+
+def drop_internal(state: State, node: Page, component: str, freed: Freed) -> None:
+    """A node that stays loses one component on host; a state goes with its window (5.6)."""
+    drop_host(state, node, component, freed)
+    if component == SWA and "host_mamba" in node.held:
+        assert not state.lock_count(node, MAMBA, HOST), "who locks a state locks its window"
+        drop_host(state, node, MAMBA, freed)
+
+
+def drop_host(state: State, node: Page, component: str, freed: Freed) -> None:
+    pool = f"host_{component}"
+    slots = state.tree.release(node, pool)
+    state.memory.free(pool, slots)
+    freed[component] += len(slots)
