@@ -53,7 +53,7 @@ def _result(args: argparse.Namespace, judged: Judgement, spent: float) -> dict[s
         ],
         "coverage": as_json.coverage_json(judged.coverage),
         "never_performed": judged.never,
-        "not_checked": dict(judged.unjudged),
+        "not_checked": dict(judged.not_checked),
         "stub_calls": sorted(set(judged.stub_calls)),
         "timing": {
             "seconds": spent,

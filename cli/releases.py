@@ -27,6 +27,9 @@ def add_release(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--host-locks", action="store_true", help="hold host locks, as a storage tier does"
     )
+    group.add_argument(
+        "--early-release", action="store_true", help="give back window locks after the window"
+    )
     group.add_argument("--quotas", action="store_true", help="load back with quotas")
     group.add_argument(
         "--set",
@@ -42,7 +45,7 @@ def is_release(subject: str) -> bool:
 
 
 def reach_of(args: argparse.Namespace) -> Reach:
-    return Reach(host_locks=args.host_locks, quotas=args.quotas)
+    return Reach(host_locks=args.host_locks, quotas=args.quotas, early_release=args.early_release)
 
 
 def environment_of(args: argparse.Namespace) -> dict[str, str]:
@@ -87,7 +90,7 @@ def judgement_text(run: Judgement, subject: str, spent: float) -> str:
     verdict = "held so far" if run.interrupted else "held"
     if run.found:
         verdict = f"{len(run.found)} kinds of counterexample in {run.failing_walks} walks"
-    judged = len(CATALOGUE) - len(run.unjudged)
+    judged = len(CATALOGUE) - len(run.not_checked)
     blocks.append(
         f"{verdict}: {run.walks} walks, {c.steps} steps, {judged} of {len(CATALOGUE)} invariants,"
         f" {c.evaluations} invariant evaluations"
@@ -95,9 +98,9 @@ def judgement_text(run: Judgement, subject: str, spent: float) -> str:
     blocks.append(
         f"seed {run.seed}, {spent:.1f} s, {c.steps / max(spent, 1e-9):.0f} checked steps/s"
     )
-    if run.unjudged:
+    if run.not_checked:
         blocks.append("not checked on this release:")
-        blocks += [f"    {slug}: {why}" for slug, why in sorted(run.unjudged.items())]
+        blocks += [f"    {slug}: {why}" for slug, why in sorted(run.not_checked.items())]
     if run.never:
         blocks.append(f"never performed: {', '.join(run.never)}")
     if run.stub_calls:

@@ -250,6 +250,35 @@ class Lifecycle:
         batch = self.release.schedule_batch.ScheduleBatch
         batch._evict_swa(self.batch, running.req, running.committed)
 
+    def released_window(self, req: Any) -> bool:
+        """Whether the SWA part of the request's lock was given back early."""
+        if self.release.checkpoints:
+            return req.lock is not None and bool(req.lock.swa_released)
+        return bool(getattr(req, "swa_prefix_lock_released", False))
+
+    def release_window(self, running: Running) -> bool:
+        """Early release, as ``maybe_evict_swa`` does it with the flag on; False: not yet, or not
+        again.
+        """
+        req, tree = running.req, self.tree
+        decoded = running.committed - running.prompt_len
+        if decoded < self.built.config.sliding_window or self.released_window(req):
+            return False
+        if self.release.checkpoints:
+            tree.release_swa_prefix_lock(req)
+            return self.released_window(req)
+        receipt = self.receipt(req)
+        if not hasattr(tree, "dec_swa_lock_only") or receipt.swa_uuid_for_lock is None:
+            return False
+        if receipt is not req:
+            tree.dec_swa_lock_only(req.last_node, receipt)
+        elif hasattr(req, "skip_lock_node_ids"):
+            tree.dec_swa_lock_only(req.last_node, req.swa_uuid_for_lock, req.skip_lock_node_ids)
+        else:
+            tree.dec_swa_lock_only(req.last_node, req.swa_uuid_for_lock)
+        req.swa_prefix_lock_released = True
+        return True
+
     # The end
 
     def finish(self, running: Running) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from radixproof.impl.sglang import configuration
 from radixproof.impl.sglang.release import Release, accepted
-from radixproof.model.config import FULL, SWA, CacheConfig
+from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
 from radixproof.model.errors import ConfigError
 from radixproof.model.options import VETOES_LEAVES
 
@@ -90,6 +90,10 @@ def build(release: Release, config: CacheConfig, core: str) -> Built:
 
 def require_possible(release: Release, config: CacheConfig) -> None:
     """Host pools are sized by one ratio, and in some releases larger than the device's."""
+    if MAMBA in config.components:
+        raise ConfigError("SGLang is driven with full or full,swa so far, not with mamba")
+    if config.disable:
+        raise ConfigError("a disabled cache of SGLang is no subject")
     if config.load_back_threshold < 1:
         raise ConfigError("SGLang loads back at least one token: load_back_threshold >= 1")
     if not config.has_host:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 
 from radixproof.impl.sglang.cache import SglangCache
@@ -30,7 +31,9 @@ def receipts(cache: SglangCache, tree: Tree) -> Iterator[Receipt]:
         yield _host(cache, tree, "client", name, held.node, held.receipt)
     for name, running in cache.requests.items():
         receipt = cache.lifecycle.receipt(running.req)
-        yield _device(cache, tree, "request", name, running.req.last_node, receipt)
+        whole = _device(cache, tree, "request", name, running.req.last_node, receipt)
+        released = cache.lifecycle.released_window(running.req)
+        yield replace(whole, swa_start=None) if released else whole
     if cache.built.controller is None:
         return
     for entry in cache.tree.ongoing_write_through.values():

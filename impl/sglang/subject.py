@@ -206,6 +206,14 @@ class SglangSubject:
         cache.reset()
         return ok()
 
+    def _release_window(self, o: op.ReleaseWindow) -> Outcome:
+        _require(self.cache.config.has_swa, "there is no SWA")
+        running = self._complete(o.request)
+        _require_pairing(
+            self.cache.lifecycle.release_window(running), "nothing is there to release early"
+        )
+        return ok()
+
     def _fail_allocation(self, o: op.FailAllocation) -> Outcome:
         raise IllegalUse(ErrorKind.ARGUMENT, "a release's allocations fail by shortage alone")
 

@@ -13,8 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from radixproof.model.config import WRITE_BACK
 from radixproof.model.options import (
     ANCHORED_HOST_LOCKS,
+    BACKS_UP_WINDOWS,
     NO_CREATION_TIMES,
     NO_PENDING_MARKS,
     SKIP_SET_LOCKS,
@@ -33,6 +35,8 @@ class Difference:
     """Since when, and where in the specification."""
     instead: str
     """What still catches the harm."""
+    policy: str | None = None
+    """The write policy under which it applies; ``None``: any."""
 
 
 DIFFERENCES = (
@@ -49,6 +53,35 @@ DIFFERENCES = (
         "the frontier of a sliding window is the release's own; what it freed is not reported",
         "margin W + page until 0.5.17, max(W, page) in whole pages later (6.9)",
         "requests-read-their-own-prefix: the window of a running request is intact",
+    ),
+    Difference(
+        BACKS_UP_WINDOWS,
+        ("a-backup-takes-all-that-is-on-device",),
+        "a node that is backed up is copied again for what it gained since, and only that",
+        "since 0.5.18 (10.2, 7)",
+        "host-slots-hold-their-prefix; hits-at-the-threshold-are-backed-up",
+    ),
+    Difference(
+        BACKS_UP_WINDOWS,
+        (
+            "host-eviction-takes-only-what-is-host-only",
+            "only-host-eviction-loses-host-data",
+            "swa-data-needs-full-data",
+            "only-what-is-evicted-is-written-back",
+        ),
+        "host copies of data that is on the device are reclaimed first, and SWA of inner nodes is"
+        " written back alone",
+        "since 0.5.18 (10.2, 7 and 8)",
+        "host-slots-have-one-owner, host-slots-hold-their-prefix, nodes-have-data",
+        WRITE_BACK,
+    ),
+    Difference(
+        "",
+        ("an-insert-counts-at-most-one-hit",),
+        "hits are counted under write-back too",
+        "since 0.5.13 (10.1, 12)",
+        "-",
+        WRITE_BACK,
     ),
     Difference(
         ANCHORED_HOST_LOCKS,
@@ -91,9 +124,26 @@ DIFFERENCES = (
 )
 
 
-def unjudged(options: Iterable[str]) -> Mapping[str, str]:
-    """Slug -> why it is not checked on a release that follows these options."""
-    there = {*options, ""}
+def unjudged(options: Iterable[str], policy: str) -> Mapping[str, str]:
+    """Slug -> why it is not checked under a policy, on a release that follows these options."""
     return {
-        slug: f"{d.rule} ({d.source})" for d in DIFFERENCES if d.option in there for slug in d.slugs
+        slug: f"{d.rule} ({d.source})"
+        for d in differences(options)
+        if d.policy in (None, policy)
+        for slug in d.slugs
     }
+
+
+def not_checked(options: Iterable[str]) -> Mapping[str, str]:
+    """All of a release, for a report; what applies to one policy alone says so."""
+    told: dict[str, str] = {}
+    for d in differences(options):
+        where = f"under {d.policy}: " if d.policy else ""
+        for slug in d.slugs:
+            told.setdefault(slug, f"{where}{d.rule} ({d.source})")
+    return told
+
+
+def differences(options: Iterable[str]) -> list[Difference]:
+    there = {*options, ""}
+    return [d for d in DIFFERENCES if d.option in there]

@@ -8,7 +8,7 @@ from random import Random
 
 from radixproof.impl.sglang.configuration import host_ratio, host_slots
 from radixproof.model import operations as op
-from radixproof.model.config import CacheConfig
+from radixproof.model.config import FULL, SWA, CacheConfig
 from radixproof.stateful_tests.choose import Chooser, RandomChooser
 from radixproof.stateful_tests.configs import Limits, draw_config
 from radixproof.stateful_tests.enabled import Situation, draw_operation, draw_style, draw_weights
@@ -33,9 +33,11 @@ class Shape:
 
 def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
     """A configuration that a server of the release can have: host pools by one ratio."""
-    config = draw_config(choose, limits)
+    components = limits.components or choose.pick(((FULL, SWA), (FULL, SWA), (FULL,)))
+    config = draw_config(choose, replace(limits, components=components))
     config = replace(
         config,
+        disable=False,
         load_back_threshold=max(1, config.load_back_threshold),
         materialize_out_of_window_leaf=not shape.vetoes_leaves,
     )

@@ -45,7 +45,7 @@ class Judgement:
     coverage: Coverage = field(default_factory=Coverage)
     failing_walks: int = 0
     walks: int = 0
-    unjudged: Mapping[str, str] = field(default_factory=dict)
+    not_checked: Mapping[str, str] = field(default_factory=dict)
     stub_calls: list[str] = field(default_factory=list)
     interrupted: bool = False
 
@@ -90,7 +90,7 @@ def judge(
 ) -> Judgement:
     """Walk until the plan is done; with ``wanted``, until the first of them is found."""
     used = random.SystemRandom().randrange(1 << 20) if seed is None else seed
-    run = Judgement(used, unjudged=process.about["unjudged"])
+    run = Judgement(used, not_checked=process.about["not_checked"])
     known: set[str] = set()
     begin = monotonic()
     try:

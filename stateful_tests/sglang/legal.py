@@ -21,6 +21,8 @@ class Reach:
     """Clients hold host locks, as a storage tier does while it copies."""
     quotas: bool = False
     """Load-backs are given a ``mem_quota``, which no scheduler passes."""
+    early_release: bool = False
+    """Requests give back the SWA part of their lock once they decoded past the window."""
 
 
 DEFAULT = Reach()
@@ -31,6 +33,10 @@ def why_illegal(state: Snapshot, operation: op.Operation, reach: Reach = DEFAULT
     match operation:
         case op.FailAllocation():
             return "allocations of a release fail by shortage alone"
+        case op.Prepare() | op.Proceed() | op.Retract():
+            return "a waiting request of SGLang holds no lock: it is admitted as a whole"
+        case op.ReleaseWindow() if not reach.early_release:
+            return "early release of the window is an opt-in flag"
         case op.Lock():
             node = _node(state, operation.namespace, operation.tokens)
             if node is not None and node.evicted:

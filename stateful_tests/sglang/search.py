@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from radixproof.model.config import CacheConfig
@@ -11,6 +11,7 @@ from radixproof.model.operations import Operation
 from radixproof.model.trace import Trace
 from radixproof.stateful_tests.configs import ANY, Limits
 from radixproof.stateful_tests.lockstep import Coverage
+from radixproof.stateful_tests.sglang.dialect import unjudged
 from radixproof.stateful_tests.sglang.draw import STEPS, Shape, one_walk
 from radixproof.stateful_tests.sglang.legal import DEFAULT, Reach
 from radixproof.stateful_tests.sglang.solo import OpenSelfChecking, Solo
@@ -33,13 +34,15 @@ class Searcher:
     """What a search needs to know of a release."""
 
     open_subject: OpenSelfChecking
-    unjudged: Mapping[str, str]
+    options: frozenset[str]
+    """Legal differences of the release (model/options.py)."""
     shape: Shape
     journal: Journal = _silent
 
     def solo(self, config: CacheConfig, reach: Reach) -> Solo:
         self.journal(config)
-        return Solo(config, self.open_subject, self.unjudged, reach=reach, journal=self.journal)
+        left_out = unjudged(self.options, config.write_policy)
+        return Solo(config, self.open_subject, left_out, reach=reach, journal=self.journal)
 
     def walk(
         self,

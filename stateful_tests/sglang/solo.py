@@ -6,7 +6,7 @@ rest); shadow memory, which is part of the snapshot; the release's own ``sanity_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from radixproof.invariants.checker import IncrementalChecker
@@ -46,7 +46,7 @@ class Solo:
         self,
         config: CacheConfig,
         open_subject: OpenSelfChecking,
-        unjudged: Mapping[str, str],
+        left_out: Collection[str],
         *,
         reach: Reach = DEFAULT,
         journal: Callable[[Operation], None] | None = None,
@@ -60,7 +60,7 @@ class Solo:
         self.coverage = Coverage(configurations=1)
         self.state = self.subject.snapshot()
         """Of the subject, after the last step."""
-        self._checker = IncrementalChecker(self.state, unjudged)
+        self._checker = IncrementalChecker(self.state, left_out)
 
     def step(self, operation: Operation) -> Counterexample | None:
         """Perform one operation and judge it; an illegal one is refused and nothing runs."""

@@ -34,7 +34,7 @@ from radixproof.model.options import VETOES_LEAVES
 from radixproof.model.trace import loads, operation_to_json
 from radixproof.stateful_tests.configs import Limits
 from radixproof.stateful_tests.lockstep import Coverage
-from radixproof.stateful_tests.sglang.dialect import unjudged
+from radixproof.stateful_tests.sglang.dialect import not_checked
 from radixproof.stateful_tests.sglang.draw import Shape
 from radixproof.stateful_tests.sglang.legal import Reach
 from radixproof.stateful_tests.sglang.search import Searcher
@@ -52,7 +52,7 @@ class Worker:
         self.say = say
         self.open = partial(open_sglang, release, core=core, name=name)
         shape = Shape(release.host_larger_than_device, VETOES_LEAVES in release.options)
-        self.searcher = Searcher(self.open, unjudged(release.options), shape, journal=self.journal)
+        self.searcher = Searcher(self.open, release.options, shape, journal=self.journal)
 
     def journal(self, what: CacheConfig | Operation) -> None:
         if isinstance(what, CacheConfig):
@@ -161,7 +161,7 @@ def main() -> None:
     say(
         "ready",
         options=sorted(release.options),
-        unjudged=dict(unjudged(release.options)),
+        not_checked=dict(not_checked(release.options)),
         stubbed=dict(sorted(AUDIT.stubbed.items())),
     )
     for line in sys.stdin:
