@@ -153,3 +153,25 @@ def an_insert_counts_at_most_one_hit(step: Step) -> Iterator[Fault]:
             yield Fault(f"{step.after.name(i)}: {grown} hits more", (i,))
         elif ends_key and not grown and counts and not _is_vetoed(step):
             yield Fault(f"{step.after.name(i)}: the insert was not counted", (i,))
+
+
+@step_invariant(
+    "S-insert-7",
+    op.Insert,
+    op.Prefill,
+    op.Finish,
+    formula="n new, a leaf, n.SWA.device => len(n) <= ceil_page(W)",
+    without_it="A lock on the leaf would pin the SWA of a whole prefill instead of one window.",
+    taught_by="SGLang 26919",
+    holds_under=WITH_SWA,
+)
+def a_fresh_leaf_covers_one_window(step: Step) -> Iterator[Fault]:
+    """A new leaf with SWA data is no longer than one window, in whole pages (6.2.7)."""
+    config = step.after.config
+    if not is_ok(step) or not config.has_swa:
+        return
+    longest = config.sliding_window + -config.sliding_window % config.page_size
+    for i, n in enumerate(step.after.nodes):
+        fresh = i not in step.origin and not step.after.children.get(i)
+        if fresh and n.swa is not None and n.swa.device is not None and len(n.key) > longest:
+            yield Fault(f"{step.after.name(i)} is new and has {len(n.key)} tokens of SWA", (i,))

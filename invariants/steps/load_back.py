@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from radixproof.invariants.catalogue import WITH_HOST, Step, step_invariant
-from radixproof.invariants.steps.compare import is_ok, is_refused, path_to, receipts_stay
+from radixproof.invariants.steps.compare import (
+    LOADING,
+    is_ok,
+    is_refused,
+    path_to,
+    receipts_stay,
+    tier_of,
+    value,
+)
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
+from radixproof.model.config import MAMBA
 
 
 @step_invariant(
@@ -120,3 +130,32 @@ def a_refused_load_back_leaves_nothing_behind(step: Step) -> Iterator[Fault]:
             yield Fault(f"{before.name(b)} changed", parts)
         elif old.end == len(o.tokens) and new.mamba != old.mamba:
             yield Fault(f"the state of {before.name(b)} changed", parts)
+
+
+@step_invariant(
+    "S-load-back-5",
+    *LOADING,
+    formula="ok, a load queued, no armed failure, free[c] >= tokens of c that it moves (FULL, SWA)"
+    " => n.FULL.device,"
+    " n.SWA.device of all n stay",
+    without_it="Warm prefixes would be given up for room that is there.",
+    taught_by="SGLang 26302",
+    holds_under=WITH_HOST,
+)
+def a_load_back_with_room_evicts_nothing(step: Step) -> Iterator[Fault]:
+    """A load-back that fits the free slots takes no data off the device."""
+    known = {t.id for t in step.before.loads}
+    new = [t for t in step.after.loads if t.id not in known]
+    if not is_ok(step) or not new:
+        return
+    need = Counter({m.component: len(m.device) for t in new for m in t.moves})
+    components = [c for c in step.before.config.components if c != MAMBA]
+    if any(step.before.armed_failures.get(c) for c in components):
+        return
+    if any(step.before.pools[c].free_slots < need[c] for c in components):
+        return
+    for b, old in enumerate(step.before.nodes):
+        for c in components:
+            held = tier_of(old.placement(c), "device")
+            if held is not None and value(step.after, step.fragments[b], c, "device") is None:
+                yield Fault(f"{step.before.name(b)} lost its {c} data for a load that had room")
