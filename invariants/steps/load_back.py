@@ -135,9 +135,8 @@ def a_refused_load_back_leaves_nothing_behind(step: Step) -> Iterator[Fault]:
 @step_invariant(
     "S-load-back-5",
     *LOADING,
-    formula="ok, a load queued, no armed failure, free[c] >= tokens of c that it moves (FULL, SWA)"
-    " => n.FULL.device,"
-    " n.SWA.device of all n stay",
+    formula="ok, a load queued, no armed failure, free[c] >= slots of c that it takes => n.c.device"
+    " of all n stay",
     without_it="Warm prefixes would be given up for room that is there.",
     taught_by="SGLang 26302",
     holds_under=WITH_HOST,
@@ -149,7 +148,8 @@ def a_load_back_with_room_evicts_nothing(step: Step) -> Iterator[Fault]:
     if not is_ok(step) or not new:
         return
     need = Counter({m.component: len(m.device) for t in new for m in t.moves})
-    components = [c for c in step.before.config.components if c != MAMBA]
+    need[MAMBA] += not isinstance(step.operation, op.LoadBack)  # the request's own state
+    components = step.before.config.components
     if any(step.before.armed_failures.get(c) for c in components):
         return
     if any(step.before.pools[c].free_slots < need[c] for c in components):
