@@ -14,7 +14,13 @@ from radixproof.model.operations import Operation
 from radixproof.model.trace import operation_to_json
 from radixproof.stateful_tests.corpus import save
 from radixproof.stateful_tests.lockstep import describe
-from radixproof.stateful_tests.verdict import AGREEMENT, CRASH, OWN_CHECK, Counterexample
+from radixproof.stateful_tests.verdict import (
+    AGREEMENT,
+    CRASH,
+    DIFFERENCE,
+    OWN_CHECK,
+    Counterexample,
+)
 
 FOLDER = Path(".radixproof")
 """Where counterexamples are kept, below the working directory."""
@@ -23,6 +29,7 @@ _ORACLES = {
     AGREEMENT: "Outcome and state are those of the specification.",
     CRASH: "The subject neither raises nor finds itself broken, nor hangs.",
     OWN_CHECK: "The subject's own check of its state passes.",
+    DIFFERENCE: "Two subjects answer alike, and show the same sizes, free slots and requests.",
 }
 
 

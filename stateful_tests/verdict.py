@@ -16,6 +16,8 @@ AGREEMENT = "agreement-with-the-model"
 CRASH = "no-crash"
 """Slug of the oracle that takes an exception or E_INTERNAL of a subject for a finding."""
 
+DIFFERENCE = "both-subjects-do-the-same"
+"""Slug of the oracle that compares two subjects."""
 OWN_CHECK = "own-sanity-check"
 """Slug of the oracle that is the subject's own check of its state, where it has one."""
 

@@ -40,6 +40,7 @@ class Found:
     """What a match returned; nodes are the release's handles."""
 
     slots: tuple[int, ...]
+    last_device_node: Any
     best_match_node: Any
     host_hit: int
     swa_host_hit: int
@@ -71,6 +72,7 @@ class SglangCache:
             slots = path[: found.device_prefix_len]
         return Found(
             tuple(slots.tolist()),
+            found.last_device_node,
             found.best_match_node,
             found.host_hit_length,
             getattr(found, "swa_host_hit_length", 0),

@@ -41,6 +41,11 @@ class Built:
     """Component -> host pool."""
 
     @property
+    def has_rust_core(self) -> bool:
+        """Nodes are numbers without objects behind them."""
+        return "Rust" in type(getattr(self.tree, "tree_core", self.tree)).__name__
+
+    @property
     def controller(self) -> Any:
         return self.tree.cache_controller
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from radixproof.impl.sglang.cache import SglangCache
+from radixproof.impl.sglang.outward import outward
 from radixproof.impl.sglang.pools import build
 from radixproof.impl.sglang.release import Release
 from radixproof.impl.sglang.snapshot import Observer
@@ -47,6 +48,10 @@ class SglangSubject:
     def snapshot(self) -> Snapshot:
         return self.observer().snapshot()
 
+    def outward(self) -> dict[str, Any]:
+        """What can be compared with a subject whose tree cannot be read (outward.py)."""
+        return outward(self.cache)
+
     def observer(self) -> Observer:
         """One look, shared by whoever needs it before the next operation."""
         if self._observer is None:
@@ -65,10 +70,19 @@ class SglangSubject:
         """Everything goes with the objects."""
 
     def _node(self, namespace: str, tokens: tuple[int, ...]) -> Any:
+        if self.cache.built.has_rust_core:
+            return self._matched(namespace, tokens)
         node = self.observer().node_at(namespace, tokens)
         if node is None:
             raise IllegalUse(ErrorKind.ARGUMENT, "no node spells these tokens")
         return node
+
+    def _matched(self, namespace: str, tokens: tuple[int, ...]) -> Any:
+        """A node of a core without node objects, as a server finds it: by a match."""
+        found = self.cache.match(namespace, tokens)
+        if len(found.slots) != len(tokens):
+            raise IllegalUse(ErrorKind.ARGUMENT, "no device prefix ends at these tokens")
+        return found.last_device_node
 
     def _match(self, o: op.Match) -> Outcome:
         found = self.cache.match(o.namespace, o.tokens)
@@ -76,15 +90,18 @@ class SglangSubject:
         return ok(
             found.slots,
             device_hit=len(found.slots),
-            best_match=self._end(found.best_match_node),
+            **self._best_match(found.best_match_node),
             host_hit=found.host_hit,
             swa_host_hit=found.swa_host_hit,
         )
 
-    def _end(self, node: Any) -> int:
+    def _best_match(self, node: Any) -> dict[str, int]:
+        """Tokens up to a node; of a core without node objects, nothing."""
+        if self.cache.built.has_rust_core:
+            return {}
         observer = self.observer()
         index = observer.of(node)
-        return len(observer.spelled[index]) if index >= 0 else 0
+        return {"best_match": len(observer.spelled[index]) if index >= 0 else 0}
 
     def _insert(self, o: op.Insert) -> Outcome:
         page = self.cache.config.page_size

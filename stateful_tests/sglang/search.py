@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from random import Random
 
 from radixproof.model.config import CacheConfig
 from radixproof.model.errors import ConfigError
 from radixproof.model.operations import Operation
 from radixproof.model.trace import Trace
+from radixproof.stateful_tests.choose import RandomChooser
 from radixproof.stateful_tests.configs import ANY, Limits
+from radixproof.stateful_tests.enabled import draw_style, draw_weights
 from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.sglang.dialect import unjudged
-from radixproof.stateful_tests.sglang.draw import STEPS, Shape, one_walk
+from radixproof.stateful_tests.sglang.draw import STEPS, Shape, draw_server, one_walk, walk
 from radixproof.stateful_tests.sglang.legal import DEFAULT, Reach
 from radixproof.stateful_tests.sglang.solo import OpenSelfChecking, Solo
 from radixproof.stateful_tests.shrink import Shrinker
@@ -20,6 +23,9 @@ from radixproof.stateful_tests.verdict import Counterexample
 
 BUDGET = 1500
 """Executions that shrinking may take."""
+
+BY_NODE = ("lock", "unlock", "host_lock", "host_unlock", "load_back")
+"""Operations that name a node, which a core without node objects cannot look up in passing."""
 
 Journal = Callable[[CacheConfig | Operation], None]
 """Told what is about to run, so that a process that dies leaves a trace behind."""
@@ -56,6 +62,16 @@ class Searcher:
         return one_walk(
             self.solo, seed, limits, self.shape, steps=steps, reach=reach, coverage=coverage
         )
+
+    def drawn(self, seed: int, limits: Limits, reach: Reach, *, steps: int) -> Trace:
+        """The operations of a walk, whatever it shows."""
+        choose = RandomChooser(Random(seed))
+        run = self.solo(draw_server(choose, limits, self.shape), reach)
+        style = draw_style(choose, run.state)
+        style.weights = draw_weights(choose) | dict.fromkeys(BY_NODE, 0)
+        walk(run, choose, steps=steps, style=style)
+        run.close()
+        return Trace(run.config, tuple(run.operations))
 
     def replay(
         self, trace: Trace, reach: Reach = DEFAULT, coverage: Coverage | None = None

@@ -31,7 +31,7 @@ from radixproof.model.config import CacheConfig
 from radixproof.model.errors import ConfigError
 from radixproof.model.operations import Operation
 from radixproof.model.options import VETOES_LEAVES
-from radixproof.model.trace import loads, operation_to_json
+from radixproof.model.trace import dumps, loads, operation_to_json
 from radixproof.stateful_tests.configs import Limits
 from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.sglang.dialect import not_checked
@@ -100,6 +100,11 @@ class Worker:
             found = self.searcher.shrink(found, far)
         self.done(found)
 
+    def _trace(self, seed: int, limits: dict[str, Any], reach: dict[str, bool], steps: int) -> None:
+        """A trace that a server could make, drawn from this subject's states; unjudged."""
+        run = self.searcher.drawn(seed, _limits(limits), Reach(**reach), steps=steps)
+        self.say("done", trace=dumps(run))
+
     def _steps(self, trace: str) -> None:
         """Every step of a trace, unjudged: for comparing two subjects."""
         whole = loads(trace)
@@ -113,7 +118,7 @@ class Worker:
         for operation in whole.operations:
             self.journal(operation)
             outcome = subject.apply(operation)
-            steps.append((outcome, subject.snapshot()))
+            steps.append((outcome, subject.outward()))
         self.say("done", steps=pack(steps))
 
     def done(self, found: Counterexample | None, **more: Any) -> None:

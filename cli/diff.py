@@ -1,0 +1,88 @@
+"""``radixproof diff``: the same traces on two releases or cores of SGLang."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from time import monotonic
+
+from radixproof.cli import as_json
+from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
+from radixproof.cli.options import add_json, add_limits, limits_of, natural, seconds, writable
+from radixproof.cli.releases import add_release, environment_of, is_release, reach_of, source_of
+from radixproof.cli.report import counterexample_text, keep
+from radixproof.stateful_tests.corpus import load
+from radixproof.stateful_tests.sglang.diff import Pair, first_difference
+from radixproof.stateful_tests.sglang.process import ReleaseProcess, Unusable
+from radixproof.stateful_tests.verdict import Counterexample
+
+TRACES = 200
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("diff", help="the same traces on two releases or cores")
+    parser.add_argument(
+        "--subject",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="twice: sglang==VERSION or sglang:PATH, with +rust for its Rust core",
+    )
+    parser.add_argument("--trace", metavar="FILE", help="this trace instead of random ones")
+    parser.add_argument("--seed", type=natural, default=0, metavar="N")
+    parser.add_argument("--time", type=seconds, metavar="S", help=f"instead of {TRACES} traces")
+    add_limits(parser)
+    add_json(parser)
+    add_release(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    target = writable(args.json)
+    if len(args.subject) != 2 or not all(map(is_release, args.subject)):
+        raise UsageError("diff takes --subject twice, each sglang==VERSION or sglang:PATH")
+    begin = monotonic()
+    with _process(args, 0) as left, _process(args, 1) as right:
+        pair = Pair(left, right)
+        found, traces = _compare(args, pair, begin)
+        names = left.source.name, right.source.name
+    as_json.write(
+        target,
+        {
+            "command": "diff",
+            "subjects": list(names),
+            "verdict": as_json.verdict(found),
+            "traces": traces,
+            "counterexample": as_json.counterexample_json(found),
+            "timing": {"seconds": monotonic() - begin},
+        },
+    )
+    if found is None:
+        print(f"no difference: {names[0]} and {names[1]} on {traces} traces")
+        return HELD
+    print(counterexample_text(found, keep(found), args.subject[0]))
+    print(f"found after {traces} traces")
+    return COUNTEREXAMPLE
+
+
+def _compare(
+    args: argparse.Namespace, pair: Pair, begin: float
+) -> tuple[Counterexample | None, int]:
+    if args.trace is not None:
+        return pair.compare(load(Path(args.trace))), 1
+    if pair.left.source.core == pair.right.source.core == "rust":
+        raise UsageError("one of the two needs a Python core, from whose states traces are drawn")
+    first = args.seed * 1_000_003
+    count = TRACES if args.time is None else 1 << 30
+    in_time = (lambda _: monotonic() - begin < args.time) if args.time else (lambda _: True)
+    seeds = range(first, first + count)
+    return first_difference(pair, seeds, limits_of(args), reach_of(args), in_time)
+
+
+def _process(args: argparse.Namespace, which: int) -> ReleaseProcess:
+    name: str = args.subject[which]
+    core = "rust" if name.endswith("+rust") else args.core
+    try:
+        return ReleaseProcess(source_of(name.removesuffix("+rust"), core), environment_of(args))
+    except Unusable as problem:
+        raise UsageError(str(problem)) from None
