@@ -11,6 +11,7 @@ from radixproof.invariants.violation import Fault
 from radixproof.model.config import MAMBA
 from radixproof.model.payload import prefix_tags
 from radixproof.model.snapshot import Pool, Slots
+from radixproof.model.units import positions
 
 tags_of = lru_cache(maxsize=1 << 15)(prefix_tags)
 
@@ -125,9 +126,9 @@ def _wrong(view: View, component: str, tier: str, coming: set[int]) -> Iterator[
         slots = None if p is None else p.device if tier == "device" else p.host
         if slots is None:
             continue
-        tags = tags_of(n.namespace, n.tokens)[
-            n.end - len(slots) if component == MAMBA else n.start :
-        ]
+        tokens = positions(n.tokens, view.config.bigram)
+        begin = n.end - 1 if component == MAMBA else n.start
+        tags = tags_of(n.namespace, tokens)[begin:]
         wrong = _mismatches(pool, slots, tags, coming)
         if wrong:
             yield Fault(

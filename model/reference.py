@@ -32,6 +32,7 @@ from radixproof.model.transfers import (
     unfinished,
 )
 from radixproof.model.tree import Page
+from radixproof.model.units import units
 
 
 class ReferenceModel:
@@ -59,7 +60,7 @@ class ReferenceModel:
     # Keys
 
     def _match(self, o: op.Match) -> Outcome:
-        found = match(self.state, o.namespace, o.tokens)
+        found = match(self.state, o.namespace, units(o.tokens, self.config.bigram))
         return ok(
             found.device_slots,
             device_hit=len(found.last_device_node.tokens),
@@ -71,7 +72,8 @@ class ReferenceModel:
 
     def _insert(self, o: op.Insert) -> Outcome:
         size, memory = self.config.page_size, self.state.memory
-        length = floor_page(len(o.tokens), size)
+        key = units(o.tokens, self.config.bigram)
+        length = floor_page(len(key), size)
         _require(bool(o.tokens), "an insert needs tokens")
         _require(0 <= o.swa_evicted <= length, "swa_evicted lies outside the aligned key")
         _require(o.swa_evicted % size == 0, "swa_evicted is not page-aligned")
@@ -86,7 +88,7 @@ class ReferenceModel:
         memory.free_swa(slots[: o.swa_evicted])
         new = Insertion(
             o.namespace,
-            o.tokens,
+            key,
             slots,
             swa_evicted=o.swa_evicted,
             chunked=o.chunked,
@@ -312,8 +314,9 @@ class ReferenceModel:
     # Looking up
 
     def _node(self, namespace: str, tokens: tuple[int, ...]) -> Page:
-        node = self.state.tree.find(namespace, tokens)
-        if node is None:
+        key = units(tokens, self.config.bigram)
+        node = self.state.tree.find(namespace, key)
+        if node is None or (tokens and not key):
             raise IllegalUse(ErrorKind.ARGUMENT, "no node spells these tokens")
         return node
 

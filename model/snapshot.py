@@ -34,7 +34,10 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One node below the root. ``tokens`` is the whole prefix it spells, ``key`` its own edge."""
+    """One node below the root. ``tokens`` is the whole prefix it spells, ``key`` its own edge.
+
+    Both in units (model/units.py): tokens, or pairs of tokens written as one number each.
+    """
 
     namespace: str
     tokens: tuple[int, ...]

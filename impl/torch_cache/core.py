@@ -20,6 +20,7 @@ from radixproof.impl.torch_cache.transfer import (
     TransferEngine,
 )
 from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
+from radixproof.model.units import units
 
 
 class Core:
@@ -59,6 +60,17 @@ class Core:
         return Node(self.ids, namespace, key, parent, self._tick())
 
     # Looking up
+
+    def _units(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
+        """What the tree's keys are made of: tokens, or pairs of adjacent tokens."""
+        return units(tokens, self.config.bigram)
+
+    def _named(self, namespace: str, tokens: tuple[int, ...]) -> Node:
+        """The node that an operation names by its tokens."""
+        key = self._units(tokens)
+        if tokens and not key:
+            raise ArgumentError("no node spells a single token of a pair")
+        return self._find(namespace, key)
 
     def _find(self, namespace: str, tokens: tuple[int, ...]) -> Node:
         """The node (or root) that spells exactly ``tokens``; looking changes nothing."""

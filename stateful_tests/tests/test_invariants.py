@@ -18,8 +18,10 @@ from radixproof.invariants.checker import (
 )
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Violation
+from radixproof.model.config import CacheConfig
 from radixproof.model.operations import OPERATIONS, LoadBack, Reset
 from radixproof.model.outcome import ok
+from radixproof.model.reference import ReferenceModel
 from radixproof.model.snapshot import Snapshot
 from radixproof.stateful_tests.choose import RandomChooser
 from radixproof.stateful_tests.tests.corruptions import CORRUPTIONS, lie
@@ -52,6 +54,8 @@ def test_every_state_invariant_notices_a_corruption(steps: list[Observed]) -> No
         for _ in range(6):
             corruption = CORRUPTIONS[choose.pick(tuple(CORRUPTIONS))]
             noticed |= slugs(check_state(corruption(after, choose)))
+    off = ReferenceModel(CacheConfig(disable=True)).snapshot()
+    noticed |= slugs(check_state(CORRUPTIONS["invent_node"](off, choose)))
     missing = {i.slug for i in CATALOGUE.values() if i.kind == STATE} - noticed
     assert missing == set()
 

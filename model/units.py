@@ -1,0 +1,29 @@
+"""Units: what the tree's keys are made of (domain.md 2).
+
+A unit is one token, or with bigram keys (EAGLE) a pair of adjacent tokens, written as one number.
+Operations and requests speak of tokens; nodes speak of units. ``k + 1`` tokens have ``k`` pairs.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+BITS = 31
+"""Token ids fit into so many bits."""
+
+
+def units(tokens: tuple[int, ...], bigram: bool) -> tuple[int, ...]:
+    """The units of a token sequence."""
+    return tuple(a << BITS | b for a, b in pairwise(tokens)) if bigram else tokens
+
+
+def positions(units: tuple[int, ...], bigram: bool) -> tuple[int, ...]:
+    """The token at each unit's position: the first of its pair."""
+    return tuple(u >> BITS for u in units) if bigram else units
+
+
+def raw_tokens(units: tuple[int, ...], bigram: bool) -> tuple[int, ...]:
+    """The token sequence that has exactly these units."""
+    if not bigram or not units:
+        return units
+    return (*positions(units, bigram), units[-1] & ((1 << BITS) - 1))
