@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from radixproof.model.snapshot import Node, Placement, Snapshot
-from radixproof.model.units import BITS
+from radixproof.model.units import raw_tokens
 
 
 def tree_lines(snapshot: Snapshot) -> dict[tuple[str, tuple[int, ...]], str]:
@@ -47,8 +47,7 @@ def _name(n: Node) -> str:
 
 def _unit(unit: int) -> str:
     """A token, or ``first.second`` for a pair."""
-    pair = f"{unit >> BITS}.{unit & ((1 << BITS) - 1)}"
-    return pair if unit >> BITS else str(unit)
+    return ".".join(map(str, raw_tokens((unit,))))
 
 
 def _where(p: Placement) -> str:

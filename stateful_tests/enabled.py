@@ -78,7 +78,7 @@ def key(s: Situation, choose: Chooser) -> tuple[str, tuple[int, ...]]:
     tokens: tuple[int, ...] = ()
     if s.state.nodes and not choose.chance(20):
         node = choose.pick(s.state.nodes)
-        namespace, tokens = node.namespace, spelled(s.state, node)
+        namespace, tokens = node.namespace, raw_tokens(node.tokens)
         if choose.chance(30):
             tokens = tokens[: choose.integer(0, len(tokens))]
     longest = s.longest * size
@@ -86,11 +86,6 @@ def key(s: Situation, choose: Chooser) -> tuple[str, tuple[int, ...]]:
     more = choose.pick((0, size, 2 * size, 1, 3 * size, size + 1, 4 * size))
     tokens = (*tokens, *fresh_tokens(choose, min(more, room), s.alphabet))
     return namespace, tokens or (1,)
-
-
-def spelled(state: Snapshot, node: Node) -> tuple[int, ...]:
-    """The tokens by which operations name a node."""
-    return raw_tokens(node.tokens, state.config.bigram)
 
 
 def fresh_tokens(choose: Chooser, count: int, alphabet: int) -> tuple[int, ...]:
@@ -130,13 +125,13 @@ def insert(s: Situation, choose: Chooser) -> op.Insert | op.Evict:
 
 def lock(s: Situation, choose: Chooser) -> op.Lock | None:
     node, holder = _target(s, choose, "device", s.state.nodes)
-    return op.Lock(holder, spelled(s.state, node), node.namespace) if node and holder else None
+    return op.Lock(holder, raw_tokens(node.tokens), node.namespace) if node and holder else None
 
 
 def host_lock(s: Situation, choose: Chooser) -> op.HostLock | None:
     backed_up = [n for n in s.state.nodes if n.backuped]
     node, holder = _target(s, choose, "host", backed_up)
-    return op.HostLock(holder, spelled(s.state, node), node.namespace) if node and holder else None
+    return op.HostLock(holder, raw_tokens(node.tokens), node.namespace) if node and holder else None
 
 
 def _target(
@@ -204,7 +199,7 @@ def load_back(s: Situation, choose: Chooser) -> op.LoadBack | None:
     target = choose.pick(targets)
     node = s.state.nodes[target]
     quota = choose.integer(0, 2 * missing(s.state, target) + 1) if choose.chance(30) else None
-    return op.LoadBack(spelled(s.state, node), node.namespace, quota)
+    return op.LoadBack(raw_tokens(node.tokens), node.namespace, quota)
 
 
 def is_loadable(state: Snapshot, index: int) -> bool:

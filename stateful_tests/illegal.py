@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from radixproof.model import operations as op
+from radixproof.model.units import raw_tokens
 from radixproof.stateful_tests.choose import Chooser
-from radixproof.stateful_tests.enabled import Situation, held, may_release, spelled
+from radixproof.stateful_tests.enabled import Situation, held, may_release
 
 NOBODY = "nobody"
 """A holder and request that never is."""
@@ -60,7 +61,9 @@ def illegal_calls(s: Situation) -> list[op.Operation]:
     if not config.has_host:
         calls += [op.EvictHost(1)]
     calls += [
-        op.HostLock(NOBODY, spelled(state, n), n.namespace) for n in state.nodes if not n.backuped
+        op.HostLock(NOBODY, raw_tokens(n.tokens), n.namespace)
+        for n in state.nodes
+        if not n.backuped
     ][:1]
     for stream, queue in ((op.WRITE, state.writes), (op.LOAD, state.loads)):
         if not any(t.stage == "submitted" for t in queue):

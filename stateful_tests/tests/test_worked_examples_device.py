@@ -203,7 +203,7 @@ def test_x23_bigram_keys(open_subject: OpenSubject) -> None:
     x = Example(open_subject, config)
 
     def raw() -> list[tuple[int, ...]]:
-        return [raw_tokens(n.key, bigram=True) for n in x.state.nodes]
+        return [raw_tokens(n.key) for n in x.state.nodes]
 
     x.insert(1, 2, 3, 4, 5, 6)
     assert raw() == [(1, 2, 3, 4, 5)]

@@ -23,5 +23,5 @@ from radixproof.stateful_tests.verdict import CRASH
 class PairsTheLastToken(TorchCache):
     def _units(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
         pairs = super()._units(tokens)
-        last = (tokens[-1] << BITS,) if tokens else ()
+        last = (tokens[-1] + 1 << BITS,) if tokens else ()
         return (*pairs, *last) if self.config.bigram else pairs
