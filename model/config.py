@@ -55,6 +55,8 @@ class CacheConfig:
     mamba_chunk_size: int = 2
     """A run may checkpoint its state at multiples of so many tokens (6.1, branching)."""
 
+    kv_events: bool = False
+    """Say what is stored and removed, block by block (6.14)."""
     eviction_policy: str = "lru"
     bigram: bool = False
     """Keys are pairs of adjacent tokens (EAGLE speculative decoding)."""
@@ -88,7 +90,7 @@ class CacheConfig:
             raise ConfigError(
                 f"eviction_policy must be one of {known}, not {self.eviction_policy!r}"
             )
-        for flag in ("materialize_out_of_window_leaf", "disable", "bigram"):
+        for flag in ("materialize_out_of_window_leaf", "disable", "bigram", "kv_events"):
             if not isinstance(getattr(self, flag), bool):
                 raise ConfigError(f"{flag} must be true or false")
         for name in ("full_slots", "swa_slots", "host_full_slots", "host_swa_slots"):

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 
 from radixproof.model.backup import write_back
+from radixproof.model.blocks import GPU
 from radixproof.model.config import FULL, MAMBA, SWA
+from radixproof.model.events import emit_removed
 from radixproof.model.host_eviction import Freed, drain_leaves
 from radixproof.model.state import DEVICE, State
 from radixproof.model.tree import Page
@@ -72,6 +74,7 @@ def delete(state: State, leaf: Page, freed: Freed) -> None:
 def _drop_leaf(state: State, leaf: Page, freed: Freed) -> None:
     """FULL goes and the cascade takes all else; freeing SWA needs FULL's slots to be readable."""
     slots = state.tree.held(leaf, FULL) or ()
+    emit_removed(state, GPU, state.tree.pages(leaf))
     state.memory.free(FULL, slots)
     for component in state.config.auxiliary:
         if component in leaf.held:

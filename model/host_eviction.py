@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from radixproof.model.blocks import CPU
 from radixproof.model.config import FULL, MAMBA, SWA
+from radixproof.model.events import emit_removed
 from radixproof.model.state import HOST, State
 from radixproof.model.tree import Page, Record
 
@@ -76,6 +78,7 @@ def evict_host_leaf(state: State, leaf: Page, freed: Freed) -> Page:
     Nothing is pruned above it: a parent has FULL data on some tier (I-7).
     """
     parent = state.tree.parent(leaf)
+    emit_removed(state, CPU, state.tree.pages(leaf))
     for component in state.config.components:
         if f"host_{component}" in leaf.held:
             drop_host(state, leaf, component, freed)

@@ -10,6 +10,7 @@ from radixproof.model import requests
 from radixproof.model.admission import drop, prepare, proceed
 from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
 from radixproof.model.errors import ErrorKind, IllegalUse
+from radixproof.model.events import emit_cleared
 from radixproof.model.eviction import evict
 from radixproof.model.host_eviction import evict_host
 from radixproof.model.insertion import Insertion, insert
@@ -43,9 +44,11 @@ class ReferenceModel:
     def __init__(self, config: CacheConfig) -> None:
         self.config = config
         self.state = State.empty(config)
+        emit_cleared(self.state)
 
     def apply(self, operation: op.Operation) -> Outcome:
         perform: Callable[[Any], Outcome] = getattr(self, f"_{op.NAMES[type(operation)]}")
+        self.state.events = []
         try:
             return perform(operation)
         except IllegalUse as illegal:
@@ -299,6 +302,7 @@ class ReferenceModel:
         memory.reset()
         self.state = State.empty(self.config)
         self.state.memory = memory
+        emit_cleared(self.state)
         return ok()
 
     def _fail_allocation(self, o: op.FailAllocation) -> Outcome:

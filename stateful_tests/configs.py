@@ -72,6 +72,7 @@ def draw_config(choose: Chooser, limits: Limits = ANY) -> CacheConfig:
         load_back_threshold=choose.pick((1, 1, 0, 3)),
         materialize_out_of_window_leaf=choose.chance(25),
         eviction_policy=choose.pick(("lru", "lru", *EVICTION_POLICIES)),
+        kv_events=choose.chance(20),
         bigram=MAMBA not in components and choose.chance(12),
         disable=choose.chance(2),
     )

@@ -218,6 +218,7 @@ class TorchCache(Requests):
         self._require_idle()
         self.memory.clear()
         self._clear_tree()
+        self._emit_cleared()
 
     def _require_idle(self) -> None:
         if self.requests or self.receipts or not self.queues.idle():

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from radixproof.impl.torch_cache.locks import Locks
 from radixproof.impl.torch_cache.node import Node
+from radixproof.model.blocks import CPU
 from radixproof.model.config import FULL, MAMBA, SWA
 
 PROTECTED_HITS = 2
@@ -77,6 +78,7 @@ class HostEviction(Locks):
 
     def _evict_host_leaf(self, leaf: Node, freed: Freed) -> Node:
         """The last copy of a prefix goes, and its node; the parent."""
+        self._emit_removed(CPU, leaf)
         for component in self.config.components:
             if leaf.value(component).host is not None:
                 self._drop_host(leaf, component, freed)

@@ -19,7 +19,7 @@ from radixproof.invariants.checker import (
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Violation
 from radixproof.model.config import CacheConfig
-from radixproof.model.operations import OPERATIONS, LoadBack, Reset
+from radixproof.model.operations import OPERATIONS, EvictHost, LoadBack, Reset
 from radixproof.model.outcome import ok
 from radixproof.model.reference import ReferenceModel
 from radixproof.model.snapshot import Snapshot
@@ -73,6 +73,9 @@ def test_every_step_invariant_notices_a_corruption(steps: list[Observed]) -> Non
             noticed |= slugs(check_step(wrong, operation, outcome, after))
         told = lie(outcome, choose)
         noticed |= slugs(check_step(before, operation, told, after))
+        if isinstance(operation, EvictHost):
+            wrong = CORRUPTIONS["reverse_access"](before, choose)
+            noticed |= slugs(check_step(wrong, operation, outcome, after))
         if isinstance(operation, LoadBack):
             modest = replace(operation, mem_quota=0)
             noticed |= slugs(check_step(before, modest, outcome, after))

@@ -6,6 +6,7 @@ own.
 
 from radixproof.stateful_tests.variants import (
     backup,
+    events,
     eviction,
     insertion,
     keys,
@@ -23,6 +24,7 @@ __all__ = [
     "VARIANTS",
     "Variant",
     "backup",
+    "events",
     "eviction",
     "insertion",
     "keys",
