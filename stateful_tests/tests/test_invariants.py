@@ -89,8 +89,8 @@ def test_every_step_invariant_notices_a_corruption(steps: list[Observed]) -> Non
 def _one_of_two_host_leaves_goes() -> Observed:
     model = ReferenceModel(CacheConfig())
     begin: list[op.Operation] = [op.Insert((1,)), op.Insert((2,))]
-    copies = [op.Execute(op.WRITE), op.Execute(op.WRITE), op.Observe(op.WRITE)]
-    for operation in (*begin, *copies, op.Evict(2)):
+    copies: list[op.Operation] = [op.Execute(op.WRITE), op.Execute(op.WRITE), op.Observe(op.WRITE)]
+    for operation in [*begin, *copies, op.Evict(2)]:
         model.apply(operation)
     before, last = model.snapshot(), EvictHost(1)
     return before, last, model.apply(last), model.snapshot()
