@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from radixproof.model.snapshot import Node, Placement, Snapshot
+from radixproof.model.units import raw_tokens
 
 
 def tree_lines(snapshot: Snapshot) -> dict[tuple[str, tuple[int, ...]], str]:
@@ -41,7 +42,12 @@ def node_text(snapshot: Snapshot, i: int) -> str:
 
 def _name(n: Node) -> str:
     space = f"{n.namespace}:" if n.namespace else ""
-    return f"{space}[{' '.join(map(str, n.key))}]"
+    return f"{space}[{' '.join(map(_unit, n.key))}]"
+
+
+def _unit(unit: int) -> str:
+    """A token, or ``first.second`` for a pair."""
+    return ".".join(map(str, raw_tokens((unit,))))
 
 
 def _where(p: Placement) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
+from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -116,9 +116,8 @@ def report_text(r: WorkloadReport) -> str:
 
 def _result(args: argparse.Namespace, report: WorkloadReport) -> dict[str, Any]:
     found = report.counterexample
-    report.counterexample = None
-    counts = {k: v for k, v in asdict(report).items() if k not in ("counterexample", "seconds")}
-    report.counterexample = found
+    told = {f.name: getattr(report, f.name) for f in fields(report)}
+    counts = {k: v for k, v in told.items() if k not in ("counterexample", "seconds")}
     return {
         "command": "workload",
         "subject": args.subject,

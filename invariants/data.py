@@ -11,8 +11,13 @@ from radixproof.invariants.violation import Fault
 from radixproof.model.config import MAMBA
 from radixproof.model.payload import prefix_tags
 from radixproof.model.snapshot import Pool, Slots
+from radixproof.model.units import positions
 
-tags_of = lru_cache(maxsize=1 << 15)(prefix_tags)
+
+@lru_cache(maxsize=1 << 15)
+def tags_of(namespace: str, units: tuple[int, ...]) -> tuple[int, ...]:
+    """What the slots of a prefix must hold, one tag per unit: KV is that of the unit's position."""
+    return prefix_tags(namespace, positions(units))
 
 
 def arriving(view: View, stream: str, component: str) -> set[int]:
@@ -125,9 +130,8 @@ def _wrong(view: View, component: str, tier: str, coming: set[int]) -> Iterator[
         slots = None if p is None else p.device if tier == "device" else p.host
         if slots is None:
             continue
-        tags = tags_of(n.namespace, n.tokens)[
-            n.end - len(slots) if component == MAMBA else n.start :
-        ]
+        begin = n.end - 1 if component == MAMBA else n.start
+        tags = tags_of(n.namespace, n.tokens)[begin:]
         wrong = _mismatches(pool, slots, tags, coming)
         if wrong:
             yield Fault(

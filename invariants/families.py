@@ -28,6 +28,7 @@ from radixproof.invariants.steps import (  # noqa: F401
     request,
     waiting,
     environment,
+    events,
     answers,
     frames,
 )

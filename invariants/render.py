@@ -6,7 +6,6 @@ from radixproof.invariants import families as _families  # noqa: F401  (fills th
 from radixproof.invariants.catalogue import CATALOGUE, Invariant
 
 NOT_EXPRESSED = {
-    "I-40": "KV events are not part of this slice.",
     "I-41": "One rank only: agreement between ranks needs a second one.",
     "I-42": "Determinism is a property of runs, not of a state or a step; a test runs the same"
     " traces twice and compares.",

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
+from radixproof.model.blocks import Event
 from radixproof.model.config import CacheConfig
 from radixproof.model.options import UNPINNED_LOADS
 from radixproof.model.snapshot import (
@@ -128,6 +129,11 @@ class View:
     def candidates(self) -> tuple[Candidate, ...]:
         self.reading.add("candidates")
         return self.snapshot.candidates
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        self.reading.add("events")
+        return self.snapshot.events
 
     # Derived from the nodes
 

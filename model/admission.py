@@ -19,6 +19,7 @@ from radixproof.model.matching import (
 from radixproof.model.state import Candidate, Request, State
 from radixproof.model.state_slots import prepare_state, take_state_slot
 from radixproof.model.tree import Page
+from radixproof.model.units import units
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ def prepare(
 
     Nothing protects what is on the host only: it may be gone when the request is admitted.
     """
-    found = match(state, namespace, tokens[:-1])
+    found = match(state, namespace, units(tokens[:-1], state.config.bigram))
     node = found.last_device_node
     receipt = lock(state, node, "request", name)
     best = len(found.best_match_node.tokens)
@@ -85,7 +86,8 @@ def drop(state: State, candidate: Candidate) -> None:
 
 def best_match_now(state: State, candidate: Candidate) -> Page:
     """The best match that was found, where it is still one; else the device prefix."""
-    node = state.tree.find(candidate.namespace, candidate.tokens[: candidate.best_match])
+    key = units(candidate.tokens, state.config.bigram)[: candidate.best_match]
+    node = state.tree.find(candidate.namespace, key)
     if node is None or node is state.tree.root:
         return candidate.last_node
     tiers = ["", "host_"] if state.config.has_host else [""]

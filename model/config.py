@@ -27,6 +27,10 @@ WRITE_POLICIES = {WRITE_THROUGH: 1, WRITE_THROUGH_SELECTIVE: 2, WRITE_BACK: NEVE
 """
 
 
+EVICTION_POLICIES = ("lru", "mru", "lfu", "slru", "fifo", "filo", "priority")
+"""Which leaf goes first (domain.md 3). Auxiliary data always goes least recently used first."""
+
+
 @dataclass(frozen=True, slots=True)
 class CacheConfig:
     """Sizes are in slots: one token's KV each, for MAMBA one state each. Device sizes leave out
@@ -51,6 +55,11 @@ class CacheConfig:
     mamba_chunk_size: int = 2
     """A run may checkpoint its state at multiples of so many tokens (6.1, branching)."""
 
+    kv_events: bool = False
+    """Say what is stored and removed, block by block (6.14)."""
+    eviction_policy: str = "lru"
+    bigram: bool = False
+    """Keys are pairs of adjacent tokens (EAGLE speculative decoding)."""
     disable: bool = False
     """The cache keeps nothing: matches are empty, what is inserted is freed (domain.md 3)."""
 
@@ -76,7 +85,12 @@ class CacheConfig:
         if not isinstance(self.write_policy, str) or self.write_policy not in WRITE_POLICIES:
             known = ", ".join(WRITE_POLICIES)
             raise ConfigError(f"write_policy must be one of {known}, not {self.write_policy!r}")
-        for flag in ("materialize_out_of_window_leaf", "disable"):
+        if self.eviction_policy not in EVICTION_POLICIES:
+            known = ", ".join(EVICTION_POLICIES)
+            raise ConfigError(
+                f"eviction_policy must be one of {known}, not {self.eviction_policy!r}"
+            )
+        for flag in ("materialize_out_of_window_leaf", "disable", "bigram", "kv_events"):
             if not isinstance(getattr(self, flag), bool):
                 raise ConfigError(f"{flag} must be true or false")
         for name in ("full_slots", "swa_slots", "host_full_slots", "host_swa_slots"):
@@ -87,6 +101,8 @@ class CacheConfig:
                 raise ConfigError(f"{c}_slots must be at least one page when {c} is a component")
             if self.has_host and self.pool_slots(f"host_{c}") == 0:
                 raise ConfigError(f"host_{c}_slots must be at least one page with a host tier")
+        if self.has_mamba and self.bigram:
+            raise ConfigError("bigram keys with mamba are not specified")
         if self.has_mamba and self.page_size != 1:
             raise ConfigError("page_size must be 1 when mamba is a component")
 

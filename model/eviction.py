@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 
 from radixproof.model.backup import write_back
+from radixproof.model.blocks import GPU
 from radixproof.model.config import FULL, MAMBA, SWA
+from radixproof.model.events import emit_removed
 from radixproof.model.host_eviction import Freed, drain_leaves
 from radixproof.model.state import DEVICE, State
 from radixproof.model.tree import Page
@@ -23,10 +25,12 @@ def evict(state: State, wanted: Mapping[str, int]) -> Freed:
         lambda leaf: evict_device_leaf(state, leaf, freed, stuck),
     )
     for component in state.config.auxiliary:
-        while freed[component] < wanted.get(component, 0):
-            victim = least_recent(state, component, stuck)
-            if victim is None:
+        asked = wanted.get(component, 0)
+        for victim in reversed(state.device_list(component)) if freed[component] < asked else ():
+            if freed[component] >= asked:
                 break
+            if not may_lose(state, victim, component) or victim in stuck:
+                continue
             if state.is_device_leaf(victim):
                 evict_device_leaf(state, victim, freed, stuck)
             else:
@@ -34,14 +38,9 @@ def evict(state: State, wanted: Mapping[str, int]) -> Freed:
     return freed
 
 
-def least_recent(state: State, component: str, stuck: set[Page]) -> Page | None:
-    """The next victim of one component: nobody locks it, and this call did not fail on it."""
-    victims = [
-        n
-        for n in state.device_list(component)
-        if n not in stuck and not state.lock_count(n, component, DEVICE)
-    ]
-    return victims[-1] if victims else None
+def may_lose(state: State, node: Page, component: str) -> bool:
+    """Data that is still there, and that nobody locks."""
+    return component in node.held and not state.lock_count(node, component, DEVICE)
 
 
 def evict_device_leaf(state: State, leaf: Page, freed: Freed, stuck: set[Page]) -> Page:
@@ -75,6 +74,7 @@ def delete(state: State, leaf: Page, freed: Freed) -> None:
 def _drop_leaf(state: State, leaf: Page, freed: Freed) -> None:
     """FULL goes and the cascade takes all else; freeing SWA needs FULL's slots to be readable."""
     slots = state.tree.held(leaf, FULL) or ()
+    emit_removed(state, GPU, state.tree.pages(leaf))
     state.memory.free(FULL, slots)
     for component in state.config.auxiliary:
         if component in leaf.held:

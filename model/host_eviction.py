@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from radixproof.model.blocks import CPU
 from radixproof.model.config import FULL, MAMBA, SWA
+from radixproof.model.events import emit_removed
 from radixproof.model.state import HOST, State
-from radixproof.model.tree import Page
+from radixproof.model.tree import Page, Record
 
 Freed = Counter[str]
 """Component -> tokens freed so far on one tier, shared by the drivers of one call."""
@@ -24,8 +26,9 @@ def evict_host(state: State, count: int, component: str) -> int:
             lambda leaf: evict_host_leaf(state, leaf, freed),
         )
         return freed[FULL]
-    while freed[component] < count and (victims := state.host_list(component)):
-        least_recent = victims[-1]
+    for least_recent in reversed(state.host_list(component)) if count else ():
+        if freed[component] >= count:
+            break
         if state.is_host_leaf(least_recent):
             evict_host_leaf(state, least_recent, freed)
         else:
@@ -39,7 +42,7 @@ def drain_leaves(
     wanting: Callable[[], bool],
     evict_leaf: Callable[[Page], Page],
 ) -> None:
-    """Least recently accessed leaf first; a parent that becomes a leaf joins the candidates.
+    """The leaf that the strategy ranks lowest first; a parent that becomes a leaf joins in.
 
     Each leaf is tried once: one that cannot be evicted stays, and so does its parent.
     """
@@ -47,11 +50,26 @@ def drain_leaves(
         return
     candidates = [n for n in state.tree.nodes() if is_leaf(n)]
     while wanting() and candidates:
-        leaf = min(candidates, key=lambda n: n.node.accessed)
+        leaf = min(candidates, key=lambda n: eviction_rank(state.config.eviction_policy, n.node))
         candidates.remove(leaf)
         parent = evict_leaf(leaf)
         if is_leaf(parent):
             candidates.append(parent)
+
+
+def eviction_rank(policy: str, n: Record) -> tuple[int, tuple[int, int]]:
+    """What a strategy compares; ties go to the leaf that was accessed earlier (domain.md 3)."""
+    ranks = {
+        "lru": 0,
+        "mru": -n.accessed[0],
+        "lfu": n.hit,
+        "slru": int(n.hit >= 2),
+        "fifo": n.created,
+        "filo": -n.created,
+        "priority": n.priority,
+    }
+    later_first = (0, -n.accessed[1]) if policy == "mru" else n.accessed
+    return ranks[policy], later_first
 
 
 def evict_host_leaf(state: State, leaf: Page, freed: Freed) -> Page:
@@ -60,6 +78,7 @@ def evict_host_leaf(state: State, leaf: Page, freed: Freed) -> Page:
     Nothing is pruned above it: a parent has FULL data on some tier (I-7).
     """
     parent = state.tree.parent(leaf)
+    emit_removed(state, CPU, state.tree.pages(leaf))
     for component in state.config.components:
         if f"host_{component}" in leaf.held:
             drop_host(state, leaf, component, freed)

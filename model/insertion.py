@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from radixproof.model.backup import count_hit
+from radixproof.model.blocks import GPU
 from radixproof.model.config import FULL, MAMBA, SWA
+from radixproof.model.events import emit_stored
 from radixproof.model.keys import common_prefix, floor_page
 from radixproof.model.recency import refresh_window, touch
 from radixproof.model.state import DEVICE, State
@@ -103,6 +105,7 @@ def walk_onto(state: State, new: Insertion, node: Page, key: tuple[int, ...], do
 def un_evict(state: State, new: Insertion, node: Page, done: int, slots: Slots) -> None:
     """The incoming slots make a host-only node device-resident again (6.2.3)."""
     state.tree.hold(node, FULL, slots)
+    emit_stored(state, GPU, state.tree.pages(node))
     outside = frontier_split(done, len(slots), new.swa_evicted)
     if state.config.has_swa and outside is not None:
         if outside:
@@ -159,6 +162,7 @@ def new_leaf(state: State, new: Insertion, parent: Page, key: tuple[int, ...]) -
     start = len(parent.tokens)
     leaf = tree.add_leaf(parent, new.namespace, key, new.priority)
     tree.hold(leaf, FULL, new.slots[start : len(key)])
+    emit_stored(state, GPU, tree.pages(leaf))
     outside = frontier_split(start, len(key) - start, new.swa_evicted)
     if not config.has_swa or outside is None:
         return leaf

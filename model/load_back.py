@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from radixproof.model.blocks import GPU
 from radixproof.model.config import FULL, MAMBA, SWA
 from radixproof.model.errors import ErrorKind, IllegalUse
+from radixproof.model.events import emit_stored
 from radixproof.model.eviction import evict
 from radixproof.model.locking import host_lock, lock, protectable, unlock
 from radixproof.model.matching import host_only, last_valid, window_nodes
@@ -44,6 +46,7 @@ def load_back(
     state.load_queue.append(transfer)
     for component, bearers in wanted.items():
         _commit(state, component, bearers, slots[component])
+    emit_stored(state, GPU, (p for n in wanted[FULL] for p in state.tree.pages(n)))
     return transfer
 
 

@@ -61,6 +61,7 @@ class Observation:
             receipts=tuple(sorted(map(self.receipt, state.receipts), key=receipt_order)),
             requests=tuple(self.request(r) for _, r in sorted(state.requests.items())),
             armed_failures={p: n for p, n in state.memory.armed.items() if n},
+            events=tuple(state.events),
             candidates=tuple(self.candidate(c) for _, c in sorted(state.candidates.items())),
         )
 

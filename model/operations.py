@@ -1,8 +1,9 @@
 """The vocabulary: every public operation of the cache, as a scheduler uses it.
 
 Nodes are named by the prefix they spell, never by id, so that a trace means the same on every
-subject. Each docstring says what is legal when, in what order the effects happen, and which
-named integers the outcome carries. Illegal use is answered with the error named there and
+subject; with bigram keys too it is tokens that an operation gives, while lengths and positions in
+the tree count pairs. Each docstring says what is legal when, in what order the effects happen, and
+which named integers the outcome carries. Illegal use is answered with the error named there and
 changes nothing.
 
 Allocation. *Attempting* ``k > 0`` slots of a pool takes them, or fails: when an armed

@@ -10,6 +10,7 @@ from radixproof.model import requests
 from radixproof.model.admission import drop, prepare, proceed
 from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
 from radixproof.model.errors import ErrorKind, IllegalUse
+from radixproof.model.events import emit_cleared
 from radixproof.model.eviction import evict
 from radixproof.model.host_eviction import evict_host
 from radixproof.model.insertion import Insertion, insert
@@ -32,6 +33,7 @@ from radixproof.model.transfers import (
     unfinished,
 )
 from radixproof.model.tree import Page
+from radixproof.model.units import units
 
 
 class ReferenceModel:
@@ -42,9 +44,11 @@ class ReferenceModel:
     def __init__(self, config: CacheConfig) -> None:
         self.config = config
         self.state = State.empty(config)
+        emit_cleared(self.state)
 
     def apply(self, operation: op.Operation) -> Outcome:
         perform: Callable[[Any], Outcome] = getattr(self, f"_{op.NAMES[type(operation)]}")
+        self.state.events = []
         try:
             return perform(operation)
         except IllegalUse as illegal:
@@ -59,7 +63,7 @@ class ReferenceModel:
     # Keys
 
     def _match(self, o: op.Match) -> Outcome:
-        found = match(self.state, o.namespace, o.tokens)
+        found = match(self.state, o.namespace, units(o.tokens, self.config.bigram))
         return ok(
             found.device_slots,
             device_hit=len(found.last_device_node.tokens),
@@ -71,7 +75,8 @@ class ReferenceModel:
 
     def _insert(self, o: op.Insert) -> Outcome:
         size, memory = self.config.page_size, self.state.memory
-        length = floor_page(len(o.tokens), size)
+        key = units(o.tokens, self.config.bigram)
+        length = floor_page(len(key), size)
         _require(bool(o.tokens), "an insert needs tokens")
         _require(0 <= o.swa_evicted <= length, "swa_evicted lies outside the aligned key")
         _require(o.swa_evicted % size == 0, "swa_evicted is not page-aligned")
@@ -86,7 +91,7 @@ class ReferenceModel:
         memory.free_swa(slots[: o.swa_evicted])
         new = Insertion(
             o.namespace,
-            o.tokens,
+            key,
             slots,
             swa_evicted=o.swa_evicted,
             chunked=o.chunked,
@@ -297,6 +302,7 @@ class ReferenceModel:
         memory.reset()
         self.state = State.empty(self.config)
         self.state.memory = memory
+        emit_cleared(self.state)
         return ok()
 
     def _fail_allocation(self, o: op.FailAllocation) -> Outcome:
@@ -312,8 +318,9 @@ class ReferenceModel:
     # Looking up
 
     def _node(self, namespace: str, tokens: tuple[int, ...]) -> Page:
-        node = self.state.tree.find(namespace, tokens)
-        if node is None:
+        key = units(tokens, self.config.bigram)
+        node = self.state.tree.find(namespace, key)
+        if node is None or (tokens and not key):
             raise IllegalUse(ErrorKind.ARGUMENT, "no node spells these tokens")
         return node
 

@@ -13,6 +13,7 @@ from radixproof.model.payload import advance_state, prefix_tags
 from radixproof.model.state import Request, State
 from radixproof.model.state_slots import dispose_of_state, fill_state, wait_for_own_state
 from radixproof.model.transfers import wait_for_loads
+from radixproof.model.units import units
 from radixproof.model.windows import slid_frontier
 
 
@@ -89,10 +90,10 @@ def cache_unfinished(state: State, request: Request, fork: int | None) -> int:
         state.memory.write_state(fork, state.memory.state(request.state_slot))
     if state.config.disable:
         return 0
-    length = floor_page(request.committed, state.config.page_size)
     chunked = request.committed < request.prompt_len
-    inserted = insert(state, _insertion(request, chunked, fork))
-    found = match(state, request.namespace, request.tokens[:length])
+    new = _insertion(state, request, chunked, fork)
+    inserted = insert(state, new)
+    found = match(state, request.namespace, new.tokens)
     kept = len(found.device_slots)
     assert inserted.prefix_len <= kept, "the re-match must accept what insert found"
     request.row[request.protected : kept] = found.device_slots[request.protected :]
@@ -133,8 +134,9 @@ def finish(state: State, request: Request) -> Inserted:
 
     The request's own state slot is donated; it is freed if the tree has that state already.
     """
-    inserted = insert(state, _insertion(request, chunked=False, slot=request.state_slot))
-    length = floor_page(request.committed, state.config.page_size)
+    new = _insertion(state, request, chunked=False, slot=request.state_slot)
+    inserted = insert(state, new)
+    length = floor_page(len(new.tokens), state.config.page_size)
     state.memory.free_composite(tuple(request.row[length:]))
     _leave(state, request)
     if not inserted.state_taken:
@@ -174,10 +176,10 @@ def _leave(state: State, request: Request) -> None:
     del state.requests[request.name]
 
 
-def _insertion(request: Request, chunked: bool, slot: int | None) -> Insertion:
+def _insertion(state: State, request: Request, chunked: bool, slot: int | None) -> Insertion:
     return Insertion(
         namespace=request.namespace,
-        tokens=request.tokens[: request.committed],
+        tokens=units(request.tokens[: request.committed], state.config.bigram),
         slots=tuple(request.row),
         protected=request.protected,
         swa_evicted=request.swa_evicted,

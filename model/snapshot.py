@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from radixproof.model.blocks import Event
 from radixproof.model.config import CacheConfig
 
 ROOT = -1
@@ -34,7 +35,10 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One node below the root. ``tokens`` is the whole prefix it spells, ``key`` its own edge."""
+    """One node below the root. ``tokens`` is the whole prefix it spells, ``key`` its own edge.
+
+    Both in units (model/units.py): tokens, or pairs of tokens written as one number each.
+    """
 
     namespace: str
     tokens: tuple[int, ...]
@@ -220,6 +224,8 @@ class Snapshot:
     """Names of the options of the specification that the subject follows (model/options.py)."""
     candidates: tuple[Candidate, ...] = ()
     """Sorted by name."""
+    events: tuple[Event, ...] = ()
+    """KV events of the operation that led to this state; of the construction, in a new cache."""
 
     def canonical(self) -> dict[str, Any]:
         """The state with slots and ids renamed away: equal iff two subjects agree."""
@@ -255,6 +261,7 @@ _COMPARED_AS_THEY_ARE = (
     "receipts",
     "armed_failures",
     "candidates",
+    "events",
 )
 
 

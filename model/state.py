@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from radixproof.model.blocks import Event
 from radixproof.model.config import COMPONENTS, FULL, MAMBA, SWA, CacheConfig
 from radixproof.model.memory import Memory
 from radixproof.model.tree import Page, Slots, Tree
@@ -104,6 +105,8 @@ class State:
     loads: list[Submission] = field(default_factory=list)
     requests: dict[str, Request] = field(default_factory=dict)
     candidates: dict[str, Candidate] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    """Of the operation that led here."""
     _counts: dict[tuple[str, str], Counter[Page]] = field(default_factory=dict)
 
     @classmethod

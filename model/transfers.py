@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from radixproof.model.blocks import CPU
+from radixproof.model.events import emit_stored
 from radixproof.model.locking import unlock
 from radixproof.model.state import State, Submission, Transfer
 
@@ -64,6 +66,8 @@ def drain_writes(state: State) -> None:
 
 def finish(state: State, transfer: Transfer) -> None:
     """The data is there: nobody waits for it any more, and its locks end."""
+    if transfer.target.node.pending == transfer.id:
+        emit_stored(state, CPU, transfer.pages)
     for node in state.tree.upwards(transfer.target) if _is_write(transfer) else ():
         if node.node.pending == transfer.id:
             node.node.pending = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from radixproof.model.config import (
+    EVICTION_POLICIES,
     FULL,
     MAMBA,
     SWA,
@@ -70,6 +71,9 @@ def draw_config(choose: Chooser, limits: Limits = ANY) -> CacheConfig:
         write_policy=policy,
         load_back_threshold=choose.pick((1, 1, 0, 3)),
         materialize_out_of_window_leaf=choose.chance(25),
+        eviction_policy=choose.pick(("lru", "lru", *EVICTION_POLICIES)),
+        kv_events=choose.chance(20),
+        bigram=MAMBA not in components and choose.chance(12),
         disable=choose.chance(2),
     )
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 from radixproof.model import operations as op
 from radixproof.model.config import FULL, MAMBA, SWA
-from radixproof.model.keys import ceil_page, floor_page
+from radixproof.model.keys import ceil_page
 from radixproof.model.snapshot import Node, Request, Snapshot
+from radixproof.model.units import raw_tokens, units
 from radixproof.stateful_tests.choose import Chooser
 
 HOLDERS = ("a", "b", "c")
@@ -77,7 +78,7 @@ def key(s: Situation, choose: Chooser) -> tuple[str, tuple[int, ...]]:
     tokens: tuple[int, ...] = ()
     if s.state.nodes and not choose.chance(20):
         node = choose.pick(s.state.nodes)
-        namespace, tokens = node.namespace, node.tokens
+        namespace, tokens = node.namespace, raw_tokens(node.tokens)
         if choose.chance(30):
             tokens = tokens[: choose.integer(0, len(tokens))]
     longest = s.longest * size
@@ -113,7 +114,7 @@ def insert(s: Situation, choose: Chooser) -> op.Insert | op.Evict:
         return op.Evict(short[FULL], short.get(SWA, 0), short.get(MAMBA, 0))
     evicted = 0
     if config.has_swa and choose.chance(40):
-        pages = floor_page(len(tokens), config.page_size) // config.page_size
+        pages = len(units(tokens, config.bigram)) // config.page_size
         evicted = choose.integer(0, pages) * config.page_size
     chunked, priority = choose.chance(10), choose.pick((0, 0, 0, 1))
     return op.Insert(tokens, namespace, evicted, chunked, priority)
@@ -124,13 +125,13 @@ def insert(s: Situation, choose: Chooser) -> op.Insert | op.Evict:
 
 def lock(s: Situation, choose: Chooser) -> op.Lock | None:
     node, holder = _target(s, choose, "device", s.state.nodes)
-    return op.Lock(holder, node.tokens, node.namespace) if node and holder else None
+    return op.Lock(holder, raw_tokens(node.tokens), node.namespace) if node and holder else None
 
 
 def host_lock(s: Situation, choose: Chooser) -> op.HostLock | None:
     backed_up = [n for n in s.state.nodes if n.backuped]
     node, holder = _target(s, choose, "host", backed_up)
-    return op.HostLock(holder, node.tokens, node.namespace) if node and holder else None
+    return op.HostLock(holder, raw_tokens(node.tokens), node.namespace) if node and holder else None
 
 
 def _target(
@@ -198,7 +199,7 @@ def load_back(s: Situation, choose: Chooser) -> op.LoadBack | None:
     target = choose.pick(targets)
     node = s.state.nodes[target]
     quota = choose.integer(0, 2 * missing(s.state, target) + 1) if choose.chance(30) else None
-    return op.LoadBack(node.tokens, node.namespace, quota)
+    return op.LoadBack(raw_tokens(node.tokens), node.namespace, quota)
 
 
 def is_loadable(state: Snapshot, index: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from radixproof.model import operations as op
+from radixproof.model.units import raw_tokens
 from radixproof.stateful_tests.choose import Chooser
 from radixproof.stateful_tests.enabled import Situation, held, may_release
 
@@ -48,6 +49,8 @@ def illegal_calls(s: Situation) -> list[op.Operation]:
         op.Abort(NOBODY),
         op.FailAllocation("conv"),
     ]
+    if config.bigram:
+        calls += [op.Lock(NOBODY, (1,)), op.Insert((1,) * size, swa_evicted=size)]
     if size > 1:
         calls.append(op.Insert((1,) * (2 * size), swa_evicted=1))
     if not config.has_swa:
@@ -57,7 +60,11 @@ def illegal_calls(s: Situation) -> list[op.Operation]:
         calls += [op.Evict(0, 0, 1), op.FailAllocation("mamba")]
     if not config.has_host:
         calls += [op.EvictHost(1)]
-    calls += [op.HostLock(NOBODY, n.tokens, n.namespace) for n in state.nodes if not n.backuped][:1]
+    calls += [
+        op.HostLock(NOBODY, raw_tokens(n.tokens), n.namespace)
+        for n in state.nodes
+        if not n.backuped
+    ][:1]
     for stream, queue in ((op.WRITE, state.writes), (op.LOAD, state.loads)):
         if not any(t.stage == "submitted" for t in queue):
             calls.append(op.Execute(stream))

@@ -67,7 +67,7 @@ class Admission(LoadBack):
         self, name: str, namespace: str, tokens: tuple[int, ...], priority: int
     ) -> MatchResult:
         """All tokens but the last are matched, so that one is always computed."""
-        found = self._match(namespace, tokens[:-1])
+        found = self._match(namespace, self._units(tokens[:-1]))
         receipt, _ = self._acquire(found.device, "request", name)
         self.candidates[name] = Candidate(
             name, namespace, tokens, priority, found.device, receipt, found.best.end
@@ -118,7 +118,8 @@ class Admission(LoadBack):
     def _best_now(self, waiting: Candidate) -> Node:
         """What was matched may be gone, or of no use any more: then only the device prefix is."""
         try:
-            best = self._find(waiting.namespace, waiting.tokens[: waiting.best_end])
+            key = self._units(waiting.tokens)[: waiting.best_end]
+            best = self._find(waiting.namespace, key)
         except ArgumentError:
             return waiting.device
         return best if not best.is_root and self._is_loadable(best) else waiting.device

@@ -7,6 +7,7 @@ from torch import Tensor
 from radixproof.impl.torch_cache.host_eviction import HostEviction
 from radixproof.impl.torch_cache.node import Copy, Node, Transfer
 from radixproof.impl.torch_cache.transfer import Submission
+from radixproof.model.blocks import CPU
 from radixproof.model.config import FULL
 from radixproof.model.operations import WRITE
 
@@ -112,5 +113,6 @@ class Backup(HostEviction):
         for node in transfer.nodes:
             if node.pending == transfer.id:
                 node.pending = None
+                self._emit_stored(CPU, node)
         for receipt in transfer.receipts:
             self._release(receipt)

@@ -30,11 +30,12 @@ class TorchCache(Requests):
     # Keys
 
     def match(self, o: op.Match) -> MatchResult:
-        return self._match(o.namespace, o.tokens)
+        return self._match(o.namespace, self._units(o.tokens))
 
     def insert(self, o: op.Insert) -> Inserted | None:
         """Allocate, write and hand over a key and its state; ``None``: no memory."""
-        length = len(o.tokens) // self.page * self.page
+        key = self._units(o.tokens)
+        length = len(key) // self.page * self.page
         _argument(len(o.tokens) > 0, "an insert needs tokens")
         _argument(0 <= o.swa_evicted <= length, "swa_evicted lies outside the aligned key")
         _argument(self._is_aligned(o.swa_evicted), "swa_evicted is not page-aligned")
@@ -50,7 +51,7 @@ class TorchCache(Requests):
         inserted = self._insert(
             Incoming(
                 o.namespace,
-                o.tokens,
+                key,
                 slots,
                 swa_evicted=o.swa_evicted,
                 chunked=o.chunked,
@@ -70,7 +71,7 @@ class TorchCache(Requests):
 
     def lock(self, o: op.Lock) -> int:
         """The FULL tokens that became protected."""
-        node = self._find(o.namespace, o.tokens)
+        node = self._named(o.namespace, o.tokens)
         _protocol(self._client_receipt(o.holder, DEVICE) is None, "the holder has a device lock")
         return self._acquire(node, "client", o.holder)[1]
 
@@ -79,7 +80,7 @@ class TorchCache(Requests):
 
     def host_lock(self, o: op.HostLock) -> None:
         _argument(self.has_host, "there is no host tier")
-        node = self._find(o.namespace, o.tokens)
+        node = self._named(o.namespace, o.tokens)
         _argument(not node.is_root, "the root takes no host lock")
         _argument(node.full.host is not None, "the node is not backed up")
         _protocol(self._client_receipt(o.holder, HOST) is None, "the holder has a host lock")
@@ -117,7 +118,7 @@ class TorchCache(Requests):
     def load_back(self, o: op.LoadBack) -> LoadPlan | None:
         _argument(len(o.tokens) > 0, "the root is no load target")
         _argument(o.mem_quota is None or o.mem_quota >= 0, "a negative quota")
-        target = self._find(o.namespace, o.tokens)
+        target = self._named(o.namespace, o.tokens)
         _argument(self._is_loadable(target), "the node is no valid best match")
         return self._load_back(target, o.mem_quota)
 
@@ -217,6 +218,7 @@ class TorchCache(Requests):
         self._require_idle()
         self.memory.clear()
         self._clear_tree()
+        self._emit_cleared()
 
     def _require_idle(self) -> None:
         if self.requests or self.receipts or not self.queues.idle():

@@ -19,7 +19,9 @@ from radixproof.impl.torch_cache.transfer import (
     StreamEngine,
     TransferEngine,
 )
+from radixproof.model.blocks import Event
 from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
+from radixproof.model.units import units
 
 
 class Core:
@@ -35,7 +37,13 @@ class Core:
         self.engine: TransferEngine = (
             StreamEngine(device) if device.type == "cuda" else DeferredEngine()
         )
+        self.events: list[Event] = []
+        """Of the operation that runs, or ran last."""
         self._clear_tree()
+        self._emit_cleared()
+
+    def _emit_cleared(self) -> None:
+        """Overridden where events are made."""
 
     def _clear_tree(self) -> None:
         self.clock = 0
@@ -59,6 +67,17 @@ class Core:
         return Node(self.ids, namespace, key, parent, self._tick())
 
     # Looking up
+
+    def _units(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
+        """What the tree's keys are made of: tokens, or pairs of adjacent tokens."""
+        return units(tokens, self.config.bigram)
+
+    def _named(self, namespace: str, tokens: tuple[int, ...]) -> Node:
+        """The node that an operation names by its tokens."""
+        key = self._units(tokens)
+        if tokens and not key:
+            raise ArgumentError("no node spells a single token of a pair")
+        return self._find(namespace, key)
 
     def _find(self, namespace: str, tokens: tuple[int, ...]) -> Node:
         """The node (or root) that spells exactly ``tokens``; looking changes nothing."""
@@ -169,12 +188,18 @@ class Core:
         lower.parent = upper
         lower.accessed = (self._tick(), 0)
         self._link(lower)
+        self._split_digests(lower, upper, length // self.page)
         self._split_values(lower, upper, length)
         self._split_locks(lower, upper)
         self._split_recency(lower, upper)
         self._split_transfers(lower, upper)
         self._refresh_leaf_sets(upper, lower)
         return upper
+
+    def _split_digests(self, lower: Node, upper: Node, pages: int) -> None:
+        """Digests depend on tokens alone, so they survive a split (I-27)."""
+        if lower.digests is not None:
+            upper.digests, lower.digests = lower.digests[:pages], lower.digests[pages:]
 
     def _split_values(self, lower: Node, upper: Node, length: int) -> None:
         """KV is cut at the same token; a state stays below, where its prefix ends."""

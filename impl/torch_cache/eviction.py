@@ -9,6 +9,7 @@ from radixproof.impl.torch_cache.backup import Backup
 from radixproof.impl.torch_cache.errors import InternalError
 from radixproof.impl.torch_cache.host_eviction import Freed
 from radixproof.impl.torch_cache.node import Node
+from radixproof.model.blocks import GPU
 from radixproof.model.config import FULL, MAMBA, SWA
 
 
@@ -80,6 +81,7 @@ class Eviction(Backup):
         full = leaf.full.device
         if full is None:
             raise InternalError(f"leaf {leaf.id} has no device data")
+        self._emit_removed(GPU, leaf)
         self.memory.free(FULL, full)
         self._cascade(leaf, freed)
         self._take_device(leaf, FULL)

@@ -8,7 +8,11 @@ from collections.abc import Callable
 
 from radixproof.impl.torch_cache.locks import Locks
 from radixproof.impl.torch_cache.node import Node
+from radixproof.model.blocks import CPU
 from radixproof.model.config import FULL, MAMBA, SWA
+
+PROTECTED_HITS = 2
+"""Hits from which on slru keeps a leaf longer than any with fewer."""
 
 Freed = Counter[str]
 """Component -> tokens freed so far on one tier; all drivers of one call count here."""
@@ -39,15 +43,34 @@ class HostEviction(Locks):
     def _drain(
         self, leaves: dict[Node, None], wanting: Callable[[], bool], evict: Callable[[Node], Node]
     ) -> None:
-        """Least recently accessed leaf first; a parent that becomes a leaf joins in."""
+        """The lowest-ranked leaf first; a parent that becomes a leaf joins in."""
         if not wanting():
             return
-        heap = [(n.accessed, n.id, n) for n in leaves]
+        heap = [(*self._rank(n), n.id, n) for n in leaves]
         heapq.heapify(heap)
         while heap and wanting():
-            parent = evict(heapq.heappop(heap)[2])
+            parent = evict(heapq.heappop(heap)[-1])
             if self._joins(parent, leaves):
-                heapq.heappush(heap, (parent.accessed, parent.id, parent))
+                heapq.heappush(heap, (*self._rank(parent), parent.id, parent))
+
+    def _rank(self, node: Node) -> tuple[float, float, float]:
+        """Strategy, then last access: the tick, and within one match the depth (domain.md 3)."""
+        tick, depth = node.accessed
+        match self.config.eviction_policy:
+            case "lru":
+                return 0, tick, depth
+            case "mru":
+                return -tick, -depth, 0
+            case "lfu":
+                return node.hit, tick, depth
+            case "slru":
+                return node.hit >= PROTECTED_HITS, tick, depth
+            case "fifo":
+                return node.created, tick, depth
+            case "filo":
+                return -node.created, tick, depth
+            case _:
+                return node.priority, tick, depth
 
     def _joins(self, parent: Node, leaves: dict[Node, None]) -> bool:
         """Whether a parent became a leaf by the eviction of its last child."""
@@ -55,6 +78,7 @@ class HostEviction(Locks):
 
     def _evict_host_leaf(self, leaf: Node, freed: Freed) -> Node:
         """The last copy of a prefix goes, and its node; the parent."""
+        self._emit_removed(CPU, leaf)
         for component in self.config.components:
             if leaf.value(component).host is not None:
                 self._drop_host(leaf, component, freed)

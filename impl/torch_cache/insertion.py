@@ -9,6 +9,7 @@ from torch import Tensor
 from radixproof.impl.torch_cache.eviction import Eviction
 from radixproof.impl.torch_cache.memory import NO_SLOTS
 from radixproof.impl.torch_cache.node import Node
+from radixproof.model.blocks import GPU
 from radixproof.model.config import FULL, MAMBA, SWA
 
 
@@ -117,6 +118,7 @@ class Insertion(Eviction):
     def _unevict(self, node: Node, slots: Tensor, done: int, new: Incoming) -> None:
         """The incoming slots make a host-only node device-resident again (6.2.3)."""
         self._set_device(node, FULL, slots.clone())
+        self._emit_stored(GPU, node)
         self._refresh_leaf_sets(node, node.above)
         outside = self._outside(done, len(slots), new)
         if self.has_swa and outside is not None:
@@ -185,6 +187,7 @@ class Insertion(Eviction):
         leaf.priority = new.priority
         self._link(leaf)
         self._set_device(leaf, FULL, new.slots[done : len(key)].clone())
+        self._emit_stored(GPU, leaf)
         self._refresh_leaf_sets(leaf, parent)
         outside = self._outside(done, len(key) - done, new)
         if self.has_swa and outside is not None:

@@ -11,6 +11,7 @@ from radixproof.impl.torch_cache.matching import Matching, on_any_tier
 from radixproof.impl.torch_cache.memory import NO_SLOTS
 from radixproof.impl.torch_cache.node import Copy, Node, Transfer
 from radixproof.impl.torch_cache.transfer import Submission
+from radixproof.model.blocks import GPU
 from radixproof.model.config import FULL, MAMBA, SWA
 
 MAX_UNFINISHED_LOADS = 3
@@ -125,6 +126,7 @@ class LoadBack(Matching):
             self._commit_swa(load, plan.swa, slots[SWA])
         for node in plan.mamba:
             self._commit_mamba(load, node, slots[MAMBA], state)
+        self._emit_stored(GPU, *plan.full)
         self._refresh_leaf_sets(*load.node.upwards())
 
     def _commit_full(self, load: Transfer, nodes: list[Node], slots: Tensor) -> None:

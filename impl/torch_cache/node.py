@@ -51,6 +51,7 @@ class Node:
         "accessed",
         "children",
         "created",
+        "digests",
         "full",
         "hit",
         "id",
@@ -82,6 +83,8 @@ class Node:
         self.accessed = (now, 0)
         self.created = now
         self.pending: int | None = None
+        self.digests: list[bytes] | None = None
+        """One per page, once somebody asked for them."""
         self.tops: list[Receipt] = []
         """Receipts one of whose segments ends here, at its top."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from radixproof.impl.torch_cache.core import Core
+from radixproof.impl.torch_cache.hashes import Hashes
 from radixproof.impl.torch_cache.node import Node
 from radixproof.model.config import MAMBA, SWA
 
 
-class Recency(Core):
+class Recency(Hashes):
     """Access times for FULL eviction, list positions for the other components."""
 
     def _touch(self, node: Node) -> None:

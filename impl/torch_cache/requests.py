@@ -103,8 +103,7 @@ class Requests(Admission):
         inserted = self._insert(
             self._incoming(request, fork, chunked=request.committed < request.prompt_len)
         )
-        length = request.committed // self.page * self.page
-        found = self._match(request.namespace, request.tokens[:length])
+        found = self._match(request.namespace, self._computed(request))
         kept = found.device.end
         self.req_to_token.write(
             request.row, request.protected, found.slots[request.protected : kept]
@@ -140,7 +139,7 @@ class Requests(Admission):
     def _finish(self, request: Request) -> int:
         """Hand everything computed to the tree; what does not fill a page is freed."""
         inserted = self._insert(self._incoming(request, request.state, chunked=False))
-        length = request.committed // self.page * self.page
+        length = len(self._computed(request)) // self.page * self.page
         self.memory.free_composite(self._row(request, length, request.allocated))
         self._leave(request)
         if not inserted.state_taken:
@@ -169,13 +168,17 @@ class Requests(Admission):
         self.req_to_token.give_back(request.row)
         del self.requests[request.name]
 
+    def _computed(self, request: Request) -> tuple[int, ...]:
+        """The units whose KV the request has: of pairs one less than of tokens."""
+        return self._units(request.tokens[: request.committed])
+
     def _row(self, request: Request, begin: int, end: int) -> Tensor:
         return self.req_to_token.read(request.row, begin, max(begin, end))
 
     def _incoming(self, request: Request, state: Tensor, *, chunked: bool) -> Incoming:
         return Incoming(
             namespace=request.namespace,
-            tokens=request.tokens[: request.committed],
+            tokens=self._computed(request),
             slots=self._row(request, 0, request.allocated),
             protected=request.protected,
             swa_evicted=request.swa_evicted,

@@ -97,6 +97,7 @@ class Observer:
             armed_failures={
                 name: a.armed for name, a in cache.memory.allocators.items() if a.armed
             },
+            events=tuple(cache.events),
             candidates=tuple(self.candidate(c) for _, c in sorted(cache.candidates.items())),
         )
 

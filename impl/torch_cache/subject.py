@@ -28,6 +28,7 @@ class TorchSubject:
         self.name = name
 
     def apply(self, operation: op.Operation) -> Outcome:
+        self.cache.events.clear()
         perform: Callable[[Any], Outcome] = getattr(self, f"_{op.NAMES[type(operation)]}")
         try:
             return perform(operation)

@@ -11,6 +11,7 @@ from radixproof.model import operations as op
 from radixproof.model.config import MAMBA
 from radixproof.model.outcome import Status
 from radixproof.model.snapshot import Placement, Slots
+from radixproof.model.units import units
 
 INSERTING = (op.Insert, op.Prefill, op.Finish)
 LOADING = (op.LoadBack, op.Admit, op.Proceed)
@@ -131,5 +132,12 @@ def length_present(view: View, namespace: str, tokens: tuple[int, ...]) -> int:
     return longest
 
 
+def key_of(view: View, tokens: tuple[int, ...]) -> tuple[int, ...]:
+    """The units that tokens of an operation or a request have in the tree."""
+    return units(tokens, view.config.bigram)
+
+
 def aligned(view: View, tokens: tuple[int, ...]) -> tuple[int, ...]:
-    return tokens[: len(tokens) - len(tokens) % view.config.page_size]
+    """Their units, in whole pages."""
+    key = key_of(view, tokens)
+    return key[: len(key) - len(key) % view.config.page_size]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from radixproof.invariants.catalogue import Step, step_invariant
 from radixproof.invariants.steps.compare import (
@@ -64,13 +64,16 @@ def eviction_reports_what_it_freed(step: Step) -> Iterator[Fault]:
 @step_invariant(
     "S-evict-2",
     op.Evict,
-    formula="asked FULL only => no D-leaf before that is kept was accessed before one that is"
-    " taken (write-back: unless the host may have refused it)",
+    formula="asked FULL only => no D-leaf before that is kept ranks below one that is taken, by the"
+    " strategy and then by last access (write-back: unless the host may have refused it)",
     without_it="The hit rate is what eviction order makes of it.",
     taught_by="X-16",
 )
 def eviction_takes_the_least_recent_leaves(step: Step) -> Iterator[Fault]:
-    """Among the leaves there were, those evicted are the least recently accessed."""
+    """Among the leaves there were, those evicted are the ones that the strategy ranks lowest.
+
+    By default that is the least recently accessed.
+    """
     assert isinstance(step.operation, op.Evict)
     if not is_ok(step) or step.operation.swa or step.operation.mamba:
         return
@@ -78,13 +81,11 @@ def eviction_takes_the_least_recent_leaves(step: Step) -> Iterator[Fault]:
     if step.before.config.writes_back and not host_is_ample(step.before):
         leaves = {b for b in leaves if step.before.nodes[b].backuped}
     kept = False
-    for b in reversed(step.before.access_order):
-        if b not in leaves:
-            continue
+    for b in by_rank(step.before, leaves):
         parts = step.fragments.get(b, ())
         gone = not parts or step.after.nodes[parts[-1]].evicted
         if gone and kept:
-            yield Fault(f"{step.before.name(b)} was evicted before a less recent leaf", parts)
+            yield Fault(f"{step.before.name(b)} was evicted before a leaf that ranks lower", parts)
         kept = kept or not gone
 
 
@@ -167,6 +168,26 @@ def eviction_spares_everything_else(step: Step) -> Iterator[Fault]:
             yield Fault(f"the free list of {name} changed")
     if is_ok(step) and step.operation == op.Evict():
         yield from unchanged(step, "nodes", "pools", "full_to_swa")
+
+
+def by_rank(view: View, leaves: Iterable[int]) -> list[int]:
+    """Leaves in the order in which the strategy gives them up (domain.md 3)."""
+    recency = {i: -place for place, i in enumerate(view.access_order)}
+
+    def rank(i: int) -> tuple[int, int]:
+        n, age = view.nodes[i], view.creation_rank[i]
+        ranks = {
+            "lru": recency[i],
+            "mru": -recency[i],
+            "lfu": n.hit,
+            "slru": int(n.hit >= 2),
+            "fifo": age,
+            "filo": -age,
+            "priority": n.priority,
+        }
+        return ranks[view.config.eviction_policy], recency[i]
+
+    return sorted((i for i in leaves if i >= 0), key=rank)
 
 
 def _leaves_left_over(step: Step) -> Iterator[Fault]:

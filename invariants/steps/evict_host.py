@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from radixproof.invariants.catalogue import WITH_HOST, Step, step_invariant
 from radixproof.invariants.steps.compare import is_ok, receipts_stay, tier_of, unchanged, value
+from radixproof.invariants.steps.evict import by_rank
 from radixproof.invariants.steps.loss import reclaimable_host
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
-from radixproof.model.config import MAMBA, SWA
+from radixproof.model.config import FULL, MAMBA, SWA
 
 
 @step_invariant(
@@ -70,6 +71,28 @@ def host_eviction_takes_only_what_is_host_only(step: Step) -> Iterator[Fault]:
             on_device = p.device is not None and not (c == MAMBA and with_window)
             if on_device or p.host_lock:
                 yield Fault(f"{name} lost {c} host data that was not reclaimable", parts)
+
+
+@step_invariant(
+    "S-evict-host-4",
+    op.EvictHost,
+    formula="asked FULL => no H-leaf before that is kept ranks below one that is taken, by the"
+    " strategy and then by last access",
+    without_it="The strategy that was configured would hold on one tier only.",
+    taught_by="M-56, X-16",
+    holds_under=WITH_HOST,
+)
+def host_eviction_follows_the_strategy(step: Step) -> Iterator[Fault]:
+    """Of the host leaves there were, those evicted are the ones that the strategy ranks lowest."""
+    assert isinstance(step.operation, op.EvictHost)
+    if not is_ok(step) or step.operation.component != FULL:
+        return
+    kept = False
+    for b in by_rank(step.before, step.before.host_leaves):
+        gone = not step.fragments.get(b, ())
+        if gone and kept:
+            yield Fault(f"{step.before.name(b)} was evicted before a leaf that ranks lower")
+        kept = kept or not gone
 
 
 @step_invariant(

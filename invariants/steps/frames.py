@@ -16,6 +16,7 @@ from radixproof.invariants.steps.compare import (
     EVICTING_DEVICE,
     INSERTING,
     LOADING,
+    aligned,
     is_ok,
     tier_of,
     value,
@@ -322,16 +323,16 @@ class _Key:
 
 
 def _inserted(step: Step) -> _Key | None:
-    o, size = step.operation, step.before.config.page_size
+    o = step.operation
     if isinstance(o, op.Insert):
-        return _Key(o.namespace, o.tokens[: len(o.tokens) - len(o.tokens) % size], o.priority)
+        return _Key(o.namespace, aligned(step.before, o.tokens), o.priority)
     if not isinstance(o, op.Prefill | op.Finish):
         return None
     view = step.after if isinstance(o, op.Prefill) else step.before
     r = next((r for r in view.requests if r.name == o.request), None)
     if r is None:
         return None
-    return _Key(r.namespace, r.tokens[: r.committed - r.committed % size], r.priority)
+    return _Key(r.namespace, aligned(view, r.tokens[: r.committed]), r.priority)
 
 
 def _id(view: View, index: int) -> int:

@@ -10,6 +10,7 @@ from radixproof.invariants.steps.compare import (
     is_ok,
     is_refused,
     kept,
+    key_of,
     length_present,
     path_to,
     unchanged,
@@ -22,12 +23,13 @@ def _is_vetoed(step: Step) -> bool:
     """A new leaf wholly outside the window is not made (6.2.6)."""
     o, config = step.operation, step.before.config
     assert isinstance(o, op.Insert)
-    length = len(aligned(step.before, o.tokens))
+    key = aligned(step.before, o.tokens)
+    length = len(key)
     return (
         config.has_swa
         and not config.materialize_out_of_window_leaf
         and o.swa_evicted >= length
-        and length_present(step.before, o.namespace, o.tokens[:length]) < length
+        and length_present(step.before, o.namespace, key) < length
     )
 
 
@@ -101,12 +103,11 @@ def an_insert_recovers_swa_inside_the_window(step: Step) -> Iterator[Fault]:
 def an_insert_touches_only_its_own_path(step: Step) -> Iterator[Fault]:
     """Device data of nodes off the key's path stays where it is."""
     assert isinstance(step.operation, op.Insert)
-    o = step.operation
+    o, page = step.operation, step.before.config.page_size
+    key = key_of(step.before, o.tokens)
     for b, n in enumerate(step.before.nodes):
-        on_path = n.namespace == o.namespace and (
-            n.tokens[: n.start + step.before.config.page_size]
-            == o.tokens[: n.start + step.before.config.page_size]
-        )
+        first = n.start + page
+        on_path = n.namespace == o.namespace and n.tokens[:first] == key[:first]
         if on_path:
             continue
         for component in step.before.config.components:

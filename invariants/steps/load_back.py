@@ -10,6 +10,7 @@ from radixproof.invariants.steps.compare import (
     LOADING,
     is_ok,
     is_refused,
+    key_of,
     path_to,
     receipts_stay,
     tier_of,
@@ -36,12 +37,12 @@ def a_load_back_makes_its_target_usable(step: Step) -> Iterator[Fault]:
         return
     assert isinstance(step.operation, op.LoadBack)
     o, after = step.operation, step.after
-    path = path_to(after, o.namespace, o.tokens)
+    path = path_to(after, o.namespace, key_of(step.before, o.tokens))
     for i in path:
         n = after.nodes[i]
         if n.evicted:
             yield Fault(f"{after.name(i)} is not on device after the load-back", (i,))
-        in_window = n.end > len(o.tokens) - after.config.sliding_window
+        in_window = n.end > len(key_of(step.before, o.tokens)) - after.config.sliding_window
         if n.swa is not None and in_window and n.swa.device is None:
             yield Fault(f"{after.name(i)} has no SWA data on device after the load-back", (i,))
     state = after.nodes[path[-1]].mamba if path else None
@@ -77,7 +78,7 @@ def a_load_back_reports_what_it_moves(step: Step) -> Iterator[Fault]:
         said = step.outcome.values.get(f"loaded_{component}")
         if said != moved.get(component, 0):
             yield Fault(f"says {said} {component} tokens, moves {moved.get(component, 0)}")
-    evicted = [before.nodes[i] for i in path_to(before, o.namespace, o.tokens)]
+    evicted = [before.nodes[i] for i in path_to(before, o.namespace, key_of(step.before, o.tokens))]
     need = sum(len(n.key) for n in evicted if n.evicted)
     if moved.get("full", 0) != need:
         yield Fault(f"moves {moved.get('full', 0)} FULL tokens, {need} were missing")
@@ -97,7 +98,7 @@ def a_load_back_respects_its_quota(step: Step) -> Iterator[Fault]:
     o, before = step.operation, step.before
     if not is_ok(step) or o.mem_quota is None:
         return
-    path = [before.nodes[i] for i in path_to(before, o.namespace, o.tokens)]
+    path = [before.nodes[i] for i in path_to(before, o.namespace, key_of(step.before, o.tokens))]
     delta = sum(len(n.key) for n in path if not n.evicted and not n.full.lock)
     need = step.outcome.values.get("loaded_full", 0)
     if need + delta > o.mem_quota:
@@ -121,14 +122,14 @@ def a_refused_load_back_leaves_nothing_behind(step: Step) -> Iterator[Fault]:
     if [t.id for t in step.before.loads] != [t.id for t in step.after.loads]:
         yield Fault("a copy was queued")
     o, before, after = step.operation, step.before, step.after
-    for b in path_to(before, o.namespace, o.tokens):
+    for b in path_to(before, o.namespace, key_of(step.before, o.tokens)):
         parts = step.fragments[b]
         old = before.nodes[b]
         new = after.nodes[parts[-1]] if parts else None
-        in_window = old.end > len(o.tokens) - before.config.sliding_window
+        in_window = old.end > len(key_of(step.before, o.tokens)) - before.config.sliding_window
         if new is None or new.full != old.full or (in_window and new.swa != old.swa):
             yield Fault(f"{before.name(b)} changed", parts)
-        elif old.end == len(o.tokens) and new.mamba != old.mamba:
+        elif old.end == len(key_of(step.before, o.tokens)) and new.mamba != old.mamba:
             yield Fault(f"the state of {before.name(b)} changed", parts)
 
 

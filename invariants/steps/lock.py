@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from radixproof.invariants.catalogue import Step, step_invariant
-from radixproof.invariants.steps.compare import is_ok, unchanged, values_stay
+from radixproof.invariants.steps.compare import is_ok, key_of, unchanged, values_stay
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
 from radixproof.model.snapshot import Receipt
@@ -47,7 +47,7 @@ def a_lock_covers_path_and_window(step: Step) -> Iterator[Fault]:
     assert isinstance(step.operation, op.Lock | op.HostLock)
     o, view = step.operation, step.before
     tier = "device" if isinstance(o, op.Lock) else "host"
-    anchor = view.find(o.namespace, o.tokens) if o.tokens else -1
+    anchor = view.find(o.namespace, key_of(view, o.tokens)) if o.tokens else -1
     if anchor is None:
         yield Fault("a node was locked that is not there")
         return

@@ -8,6 +8,7 @@ from radixproof.invariants.catalogue import Step, step_invariant
 from radixproof.invariants.steps.compare import (
     aligned,
     is_ok,
+    key_of,
     path_to,
     receipts_stay,
     tier_of,
@@ -106,7 +107,7 @@ def handed_out_slots_are_the_paths(step: Step) -> Iterator[Fault]:
     name = "device_hit" if isinstance(step.operation, op.Match) else "protected"
     if length != step.outcome.values.get(name):
         yield Fault(f"{length} slots for {name} {step.outcome.values.get(name)}")
-    path = path_to(view, step.operation.namespace, step.operation.tokens[:length])
+    path = path_to(view, step.operation.namespace, key_of(view, step.operation.tokens)[:length])
     slots = tuple(x for i in path for x in view.nodes[i].full.device or ())
     if slots != step.outcome.slots:
         yield Fault(f"slots {step.outcome.slots} are not those of the path", tuple(path))
@@ -126,7 +127,7 @@ def a_match_makes_its_path_most_recent(step: Step) -> Iterator[Fault]:
         return
     assert isinstance(step.operation, op.Match)
     view = step.after
-    path = path_to(view, step.operation.namespace, step.operation.tokens[:best])
+    path = path_to(view, step.operation.namespace, key_of(view, step.operation.tokens)[:best])
     if view.access_order[: len(path)] != tuple(reversed(path)):
         yield Fault("the matched path is not first in access order", tuple(path))
 
@@ -155,7 +156,7 @@ def a_match_makes_its_window_and_states_most_recent(step: Step) -> Iterator[Faul
         return
     assert isinstance(step.operation, op.Match)
     view = step.after
-    path = path_to(view, step.operation.namespace, step.operation.tokens[:best])[::-1]
+    path = path_to(view, step.operation.namespace, key_of(view, step.operation.tokens)[:best])[::-1]
     reach = best - view.config.sliding_window - view.config.page_size
     used = {SWA: [i for i in path if view.nodes[i].end > reach], MAMBA: path}
     for component in view.config.auxiliary:

@@ -307,6 +307,14 @@ def invent_node(s: Snapshot, choose: RandomChooser) -> Snapshot:
     return replace(s, nodes=(node,))
 
 
+def change_events(s: Snapshot, choose: RandomChooser) -> Snapshot:
+    """The last event is lost, told twice, or told first."""
+    if not s.events:
+        return s
+    changed = (s.events[:-1], (*s.events, s.events[-1]), s.events[::-1])
+    return replace(s, events=choose.pick(changed))
+
+
 def change_armed(s: Snapshot, choose: RandomChooser) -> Snapshot:
     pool = choose.pick(tuple(s.pools))
     armed = dict(s.armed_failures)
@@ -355,6 +363,7 @@ CORRUPTIONS: dict[str, Corruption] = {
         change_progress,
         change_state,
         change_candidate,
+        change_events,
         invent_node,
         change_armed,
     )

@@ -18,8 +18,11 @@ from radixproof.invariants.checker import (
 )
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Violation
-from radixproof.model.operations import OPERATIONS, LoadBack, Reset
+from radixproof.model import operations as op
+from radixproof.model.config import CacheConfig
+from radixproof.model.operations import OPERATIONS, EvictHost, LoadBack, Reset
 from radixproof.model.outcome import ok
+from radixproof.model.reference import ReferenceModel
 from radixproof.model.snapshot import Snapshot
 from radixproof.stateful_tests.choose import RandomChooser
 from radixproof.stateful_tests.tests.corruptions import CORRUPTIONS, lie
@@ -52,6 +55,8 @@ def test_every_state_invariant_notices_a_corruption(steps: list[Observed]) -> No
         for _ in range(6):
             corruption = CORRUPTIONS[choose.pick(tuple(CORRUPTIONS))]
             noticed |= slugs(check_state(corruption(after, choose)))
+    off = ReferenceModel(CacheConfig(disable=True)).snapshot()
+    noticed |= slugs(check_state(CORRUPTIONS["invent_node"](off, choose)))
     missing = {i.slug for i in CATALOGUE.values() if i.kind == STATE} - noticed
     assert missing == set()
 
@@ -72,10 +77,23 @@ def test_every_step_invariant_notices_a_corruption(steps: list[Observed]) -> Non
         if isinstance(operation, LoadBack):
             modest = replace(operation, mem_quota=0)
             noticed |= slugs(check_step(before, modest, outcome, after))
+    before, operation, outcome, after = _one_of_two_host_leaves_goes()
+    wrong = CORRUPTIONS["reverse_access"](before, choose)
+    noticed |= slugs(check_step(wrong, operation, outcome, after))
     before, after = _a_busy_state_and_an_empty_one(steps)
     noticed |= slugs(check_step(before, Reset(), ok(), after))
     missing = {i.slug for i in CATALOGUE.values() if i.kind == STEP} - noticed
     assert missing == set()
+
+
+def _one_of_two_host_leaves_goes() -> Observed:
+    model = ReferenceModel(CacheConfig())
+    begin: list[op.Operation] = [op.Insert((1,)), op.Insert((2,))]
+    copies: list[op.Operation] = [op.Execute(op.WRITE), op.Execute(op.WRITE), op.Observe(op.WRITE)]
+    for operation in [*begin, *copies, op.Evict(2)]:
+        model.apply(operation)
+    before, last = model.snapshot(), EvictHost(1)
+    return before, last, model.apply(last), model.snapshot()
 
 
 def _a_busy_state_and_an_empty_one(steps: list[Observed]) -> tuple[Snapshot, Snapshot]:

@@ -1,12 +1,15 @@
-"""Worked examples X-1, X-2, X-5, X-6, X-7, X-14, X-16 (LRU) and X-18: one tier."""
+"""Worked examples X-1, X-2, X-5, X-6, X-7, X-14, X-16, X-18 and X-23: one tier."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 
 from radixproof.model import operations as op
 from radixproof.model.config import FULL, SWA, CacheConfig
 from radixproof.model.subject import OpenSubject
+from radixproof.model.units import raw_tokens
 from radixproof.stateful_tests.tests.notation import Example
 
 FULL_ONLY = CacheConfig(
@@ -180,16 +183,34 @@ def test_x14_namespaces(open_subject: OpenSubject) -> None:
     assert x.match(1, 2, namespace="x").slots == ()
 
 
-def test_x16_lru_takes_the_least_recently_used(open_subject: OpenSubject) -> None:
-    """LRU only; the other strategies are not part of this slice."""
-    x = Example(open_subject, FULL_ONLY)
+@pytest.mark.parametrize(
+    ("policy", "victim"),
+    [("lru", 3), ("mru", 2), ("fifo", 1), ("filo", 3), ("lfu", 3), ("slru", 3), ("priority", 3)],
+)
+def test_x16_strategies(open_subject: OpenSubject, policy: str, victim: int) -> None:
+    x = Example(open_subject, replace(FULL_ONLY, eviction_policy=policy))
     x.insert(1, 1, priority=2)
     x.insert(2, 2, priority=1)
     x.insert(3, 3, priority=0)
     x.match(1, 1)
     x.insert(2, 2, priority=1)
     x.evict(1)
-    assert [n.key for n in x.state.nodes] == [(1, 1), (2, 2)]
+    assert [n.key for n in x.state.nodes] == [(i, i) for i in (1, 2, 3) if i != victim]
+
+
+def test_x23_bigram_keys(open_subject: OpenSubject) -> None:
+    config = replace(FULL_ONLY, bigram=True, page_size=2)
+    x = Example(open_subject, config)
+
+    def raw() -> list[tuple[int, ...]]:
+        return [raw_tokens(n.key) for n in x.state.nodes]
+
+    x.insert(1, 2, 3, 4, 5, 6)
+    assert raw() == [(1, 2, 3, 4, 5)]
+    assert x.state.nodes[0].full.device == (2, 3, 4, 5)
+    assert x.free(FULL) == config.full_slots - 4
+    assert x.match(1, 2, 3, 9, 9).slots == (2, 3)
+    assert raw() == [(1, 2, 3), (3, 4, 5)]
 
 
 @pytest.mark.parametrize(

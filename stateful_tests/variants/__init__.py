@@ -6,8 +6,10 @@ own.
 
 from radixproof.stateful_tests.variants import (
     backup,
+    events,
     eviction,
     insertion,
+    keys,
     lifecycle,
     loading,
     locking,
@@ -22,8 +24,10 @@ __all__ = [
     "VARIANTS",
     "Variant",
     "backup",
+    "events",
     "eviction",
     "insertion",
+    "keys",
     "lifecycle",
     "loading",
     "locking",

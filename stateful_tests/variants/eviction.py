@@ -63,6 +63,17 @@ class LeavesTheMap(TorchCache):
 
 
 @variant(
+    "M-56",
+    "leaves go least recently used first whatever the strategy",
+    "eviction-takes-the-least-recent-leaves",
+    "host-eviction-follows-the-strategy",
+)
+class IgnoresTheStrategy(TorchCache):
+    def _rank(self, node: Node) -> tuple[float, float, float]:
+        return 0, *node.accessed
+
+
+@variant(
     "M-23",
     "host eviction takes host copies of device-resident nodes too",
     "host-eviction-takes-only-what-is-host-only",

@@ -16,6 +16,7 @@ _COUNTS = (
 @variant(
     "M-2",
     "a split does not tell the pending backup of its upper part",
+    "events-tell-what-is-resident",
     "pending-marks-are-exact",
     "pending-writes-keep-their-source",
 )
