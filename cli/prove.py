@@ -181,7 +181,7 @@ def on_a_cache(rule: WrongRule, reached: Reached | None) -> str:
             for place, o in enumerate(reached.trace.operations, start=1)
         ),
         *(f"  {line}" for line in before_and_after(reached.before, reached.after, set())),
-        f"  not in the relation: {reached.outside}",
+        f"  not as the theory allows: {reached.outside}",
         f"  violates {', '.join(reached.slugs) or 'nothing of the catalogue'}",
         f"  the same run on the model: {_held(reached.model_holds)};"
         f" on the right cache: {_held(reached.cache_holds)}",
