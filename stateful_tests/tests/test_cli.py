@@ -226,8 +226,8 @@ def test_prove_refutes_a_wrong_rule(capsys: pytest.CaptureFixture[str]) -> None:
     "argv",
     [
         ["nonsense"],
-        ["I-20"],
-        ["--variant", "M-4"],
+        ["I-16"],
+        ["--variant", "M-15"],
         ["--timeout", "0"],
         ["--solver", "vampire"],
         ["--json", "nowhere/proof.json"],
