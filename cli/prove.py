@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from radixproof.cli import as_json
+from radixproof.cli import as_json, crosshair
 from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
 from radixproof.cli.options import add_json, seconds, writable
 from radixproof.cli.report import config_text, operation_text
@@ -52,11 +52,18 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--guards", action="store_true", help="drop each conjunct of each guard: what notices?"
     )
+    parser.add_argument(
+        "--crosshair", action="store_true", help="the contracts of the pure functions instead"
+    )
     add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.crosshair:
+        if args.slug or args.variant or args.guards:
+            raise UsageError("--crosshair takes no invariant, no --variant and no --guards")
+        return crosshair.run(args)
     target = writable(args.json)
     rule = rule_of(args.variant)
     counted = args.variant if args.variant in bounded.WRONG else None

@@ -14,7 +14,7 @@ from radixproof.model.operations import Operation
 from radixproof.model.trace import operation_to_json
 from radixproof.stateful_tests.corpus import save
 from radixproof.stateful_tests.lockstep import describe
-from radixproof.stateful_tests.verdict import AGREEMENT, CRASH, OWN_CHECK, Counterexample
+from radixproof.stateful_tests.verdict import AGREEMENT, CRASH, OWN_CHECK, RELATION, Counterexample
 
 FOLDER = Path(".radixproof")
 """Where counterexamples are kept, below the working directory."""
@@ -22,6 +22,7 @@ FOLDER = Path(".radixproof")
 _ORACLES = {
     AGREEMENT: "Outcome and state are those of the specification.",
     CRASH: "The subject neither raises nor finds itself broken, nor hangs.",
+    RELATION: "Every step is a sequence of the transitions that are proved.",
     OWN_CHECK: "The subject's own check of its state passes.",
 }
 
