@@ -18,7 +18,7 @@ from radixproof.cli.options import (
     writable,
 )
 from radixproof.cli.progress import meter
-from radixproof.cli.releases import add_release, is_release
+from radixproof.cli.releases import NO_RELATION, add_release, is_release
 from radixproof.cli.report import counterexample_text, keep, outcomes_table
 from radixproof.invariants.catalogue import CATALOGUE
 from radixproof.stateful_tests.gate import GateReport, run_gate
@@ -34,6 +34,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--time", type=seconds, metavar="S", help="run for so long instead of the profile's counts"
     )
+    parser.add_argument(
+        "--relation",
+        action="store_true",
+        help="also explain every step by the transitions that are proved",
+    )
     add_subject(parser)
     add_limits(parser)
     add_json(parser)
@@ -43,6 +48,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     if is_release(args.subject):
+        if args.relation:
+            raise UsageError(NO_RELATION)
         return check_release.run(args)
     open_subject, limits, target = subject_of(args), limits_of(args), writable(args.json)
     begin = monotonic()
@@ -54,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
             limits=limits,
             seconds=args.time,
             progress=progress,
+            relation=args.relation,
         )
     spent = monotonic() - begin
     as_json.write(target, _result(args, report, spent))

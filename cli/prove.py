@@ -9,19 +9,27 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from radixproof.cli import as_json
+from radixproof.cli import as_json, crosshair
 from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
 from radixproof.cli.options import add_json, seconds, writable
 from radixproof.cli.report import config_text, operation_text
 from radixproof.cli.spec import look_up
 from radixproof.cli.tree import before_and_after
-from radixproof.invariants.proofs import fragment
+from radixproof.invariants.proofs import bounded, fragment
 from radixproof.invariants.proofs.counterexample import Counterexample, smallest
 from radixproof.invariants.proofs.mutants import UNEXPLAINED, mutants
-from radixproof.invariants.proofs.obligations import known
+from radixproof.invariants.proofs.obligations import Obligation, known
 from radixproof.invariants.proofs.picture import picture
-from radixproof.invariants.proofs.prover import PROVED, REFUTED, SECONDS, Result, prove
-from radixproof.invariants.proofs.solvers import CVC5, Z3, versions
+from radixproof.invariants.proofs.prover import (
+    PROVED,
+    REFUTED,
+    SECONDS,
+    Claim,
+    Result,
+    discharge,
+    prove,
+)
+from radixproof.invariants.proofs.solvers import CVC5, Z3, numbers, versions
 from radixproof.invariants.proofs.system import Theory, WrongRule
 from radixproof.invariants.proofs.theories import THEORIES
 from radixproof.invariants.proofs.vacuity import chains, falsified
@@ -44,37 +52,67 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--guards", action="store_true", help="drop each conjunct of each guard: what notices?"
     )
+    parser.add_argument(
+        "--crosshair", action="store_true", help="the contracts of the pure functions instead"
+    )
     add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.crosshair:
+        if args.slug or args.variant or args.guards:
+            raise UsageError("--crosshair takes no invariant, no --variant and no --guards")
+        return crosshair.run(args)
     target = writable(args.json)
     rule = rule_of(args.variant)
-    theories = [rule.theory] if rule else list(THEORIES.values())
+    counted = args.variant if args.variant in bounded.WRONG else None
+    theories = list(THEORIES.values()) if args.variant is None else [rule.theory] if rule else []
     if args.guards:
         return guards(args, theories, target)
     slugs = slugs_of(args.slug, theories)
     used = versions(SOLVERS[args.solver])
-    print(f"{rule.id}: {rule.title}" if rule else heading(), flush=True)
-    results: list[tuple[Theory, Result]] = []
+    print(title(args.variant) if args.variant else heading(), flush=True)
+    results: list[tuple[Theory, Result[Obligation]]] = []
     for theory in theories:
         for result in prove(theory, tuple(used), slugs=slugs, seconds=args.timeout):
             results.append((theory, result))
-            if not args.summary:
-                print(line(result), flush=True)
-    print("\n".join(table(results)))
+            show(args, result)
+    numbered = []
+    for claim in bounded.obligations(counted) if counted or not args.variant else ():
+        if not slugs or claim.slug in slugs:
+            numbered.append(discharge(claim, tuple(used), args.timeout))
+            show(args, numbered[-1])
+    print("\n".join(table(theories, [*(r for _, r in results), *numbered])))
     found = list(counterexamples(results, args.timeout))
     for meaning, shown in found:
         print(f"\n{shown.slug}: {meaning}\n{picture(shown)}")
+    print("".join(f"\n{text}" for text in in_numbers(numbered, args.timeout)), end="")
     concrete = reach(rule) if rule and found else None
     if rule and found:
         print("\n" + on_a_cache(rule, concrete))
-    print("\n" + verdict([r for _, r in results], used))
-    empty = [] if slugs or rule else vacuous(theories, next(iter(used)), args.timeout)
-    proved = all(r.status == PROVED for _, r in results) and not empty
-    as_json.write(target, _result(args, used, results, [c for _, c in found], empty, concrete))
+    print("\n" + verdict([r for _, r in results], numbered, used))
+    empty = [] if slugs or args.variant else vacuous(theories, next(iter(used)), args.timeout)
+    everything: list[Result[Claim]] = [*(r for _, r in results), *numbered]
+    proved = all(r.status == PROVED for r in everything) and not empty
+    as_json.write(target, _result(args, used, everything, [c for _, c in found], empty, concrete))
     return HELD if proved else COUNTEREXAMPLE
+
+
+def show(args: argparse.Namespace, result: Result[Claim]) -> None:
+    if not args.summary:
+        print(line(result), flush=True)
+
+
+def in_numbers(results: Sequence[Result[bounded.Bounded]], timeout: float) -> Iterator[str]:
+    """Of each sentence that counting refutes: the numbers on the smallest tree."""
+    shown: set[str] = set()
+    for r in results:
+        if r.status == REFUTED and r.obligation.slug not in shown:
+            shown.add(r.obligation.slug)
+            found = numbers(r.obligation.text, timeout)
+            told = ", ".join(f"{name} = {n}" for name, n in found.items())
+            yield f"{r.obligation.slug} is broken by {r.obligation.transition}: {told}\n"
 
 
 def vacuous(theories: Sequence[Theory], solver: str, timeout: float) -> list[str]:
@@ -128,21 +166,30 @@ def guards(args: argparse.Namespace, theories: Sequence[Theory], target: Path | 
 
 
 def rule_of(variant: str | None) -> WrongRule | None:
-    """The wrong rule to be refuted. Raises ``UsageError`` for one that no theory knows."""
-    if variant is None:
-        return None
-    if variant not in WRONG:
+    """The wrong rule of a theory; ``None`` for one that only counting refutes.
+
+    Raises ``UsageError`` for one that is not known at this level.
+    """
+    if variant is None or variant in WRONG:
+        return WRONG[variant] if variant else None
+    if variant not in bounded.WRONG:
+        known_rules = ", ".join(dict.fromkeys((*WRONG, *bounded.WRONG)))
         raise UsageError(
-            f"no wrong rule {variant!r} at the level of the proofs; there are {', '.join(WRONG)}"
+            f"no wrong rule {variant!r} at the level of the proofs; there are {known_rules}"
         )
-    return WRONG[variant]
+    return None
+
+
+def title(variant: str) -> str:
+    told = WRONG[variant].title if variant in WRONG else bounded.WRONG[variant][0]
+    return f"{variant}: {told}"
 
 
 def slugs_of(name: str | None, theories: Sequence[Theory]) -> list[str]:
     """What to prove; nothing means everything. Raises ``UsageError`` with what is known."""
     if name is None:
         return []
-    there = {slug for theory in theories for slug in known(theory)}
+    there = {slug for theory in theories for slug in known(theory)} | set(bounded.CLAIMS)
     found = [name] if name in there else [i.slug for i in look_up(name) if i.slug in there]
     if not found:
         raise UsageError(
@@ -160,7 +207,7 @@ def heading() -> str:
     )
 
 
-def line(result: Result) -> str:
+def line(result: Result[Claim]) -> str:
     """One obligation: what, how it ended, how long it took, what the solvers counted."""
     o = result.obligation
     told = []
@@ -181,7 +228,7 @@ def on_a_cache(rule: WrongRule, reached: Reached | None) -> str:
             for place, o in enumerate(reached.trace.operations, start=1)
         ),
         *(f"  {line}" for line in before_and_after(reached.before, reached.after, set())),
-        f"  not in the relation: {reached.outside}",
+        f"  not as the theory allows: {reached.outside}",
         f"  violates {', '.join(reached.slugs) or 'nothing of the catalogue'}",
         f"  the same run on the model: {_held(reached.model_holds)};"
         f" on the right cache: {_held(reached.cache_holds)}",
@@ -193,12 +240,12 @@ def _held(holds: bool) -> str:
     return "held" if holds else "NOT held"
 
 
-def table(results: Sequence[tuple[Theory, Result]]) -> Iterator[str]:
+def table(theories: Sequence[Theory], results: Sequence[Result[Claim]]) -> Iterator[str]:
     """Sentence by sentence: how many obligations, how many proved, how long."""
     yield f"\n{'sentence':<46}{'obligations':>12}{'proved':>8}{'seconds':>9}{'slowest':>9}  in"
-    helpers = {i.slug for theory, _ in results for i in theory.invariants if i.helper}
-    for slug in dict.fromkeys(r.obligation.slug for _, r in results):
-        mine = [r for _, r in results if r.obligation.slug == slug]
+    helpers = {i.slug for theory in theories for i in theory.invariants if i.helper}
+    for slug in dict.fromkeys(r.obligation.slug for r in results):
+        mine = [r for r in results if r.obligation.slug == slug]
         slowest = max(mine, key=lambda r: r.seconds)
         proved = sum(r.status == PROVED for r in mine)
         yield (
@@ -210,7 +257,7 @@ def table(results: Sequence[tuple[Theory, Result]]) -> Iterator[str]:
 
 
 def counterexamples(
-    results: Sequence[tuple[Theory, Result]], timeout: float
+    results: Sequence[tuple[Theory, Result[Obligation]]], timeout: float
 ) -> Iterator[tuple[str, Counterexample]]:
     """Of every refuted rule of the catalogue, or else of the helpers: its sentence, the example."""
     refuted = [(t, r.obligation) for t, r in results if r.status == REFUTED]
@@ -221,31 +268,39 @@ def counterexamples(
             yield next(c.meaning for c in theory.claims if c.slug == o.slug), found
 
 
-def verdict(results: Sequence[Result], used: dict[str, str]) -> str:
-    spent = {s: sum(r.answers[s].seconds for r in results) for s in used}
+def verdict(
+    results: Sequence[Result[Obligation]],
+    numbered: Sequence[Result[bounded.Bounded]],
+    used: dict[str, str],
+) -> str:
+    everything: list[Result[Claim]] = [*results, *numbered]
+    spent = {s: sum(r.answers[s].seconds for r in everything) for s in used}
     by = "; ".join(f"{s} {v}: {spent[s]:.2f} s of processor time" for s, v in used.items())
-    left = [r for r in results if r.status != PROVED]
-    if not left:
+    left = [r for r in everything if r.status != PROVED]
+    if left:
+        refuted = sum(r.status == REFUTED for r in left)
+        unknown = len(left) - refuted
+        disputed = f", {unknown} unknown or disputed" if unknown else ""
+        return f"NOT PROVED: {refuted} of {len(everything)} obligations refuted{disputed} ({by})"
+    lines = []
+    if results:
         found = sorted(fragment.of_obligations(r.obligation for r in results))
         arrows = ", ".join(f"{a} -> {b}" for a, b in found) or "none"
         cyclic = "a CYCLE: not" if fragment.has_cycle(found) else "no cycle:"
-        return (
-            f"PROVED: {len(results)} obligations for trees of any size ({by})\n"
-            f"quantifier alternations: {arrows}; {cyclic} effectively propositional"
+        lines.append(f"PROVED: {len(results)} obligations for trees and pools of any size")
+        lines.append(f"quantifier alternations: {arrows}; {cyclic} effectively propositional")
+    if numbered:
+        lines.append(
+            f"BOUNDED: {len(numbered)} obligations for all trees of up to {bounded.MOST} nodes, any"
+            " lengths and lock counts"
         )
-    refuted = sum(r.status == REFUTED for r in left)
-    unknown = len(left) - refuted
-    return (
-        f"NOT PROVED: {refuted} of {len(results)} obligations refuted"
-        + (f", {unknown} unknown or disputed" if unknown else "")
-        + f" ({by})"
-    )
+    return "\n".join([*lines, by])
 
 
 def _result(
     args: argparse.Namespace,
     used: dict[str, str],
-    results: Sequence[tuple[Theory, Result]],
+    results: Sequence[Result[Claim]],
     found: Sequence[Counterexample],
     empty: Sequence[str],
     concrete: Reached | None,
@@ -255,7 +310,7 @@ def _result(
         "variant": args.variant,
         "solvers": used,
         "verdict": "held"
-        if all(r.status == PROVED for _, r in results) and not empty
+        if all(r.status == PROVED for r in results) and not empty
         else "counterexample",
         "obligations": [
             {
@@ -266,7 +321,7 @@ def _result(
                 "answers": {s: a.status for s, a in r.answers.items()},
                 "statistics": {s: dict(a.statistics) for s, a in r.answers.items()},
             }
-            for _, r in results
+            for r in results
         ],
         "counterexamples": [
             {"transition": c.transition, "slug": c.slug, "nodes": c.nodes, "picture": picture(c)}
@@ -274,5 +329,5 @@ def _result(
         ],
         "vacuous": list(empty),
         "reached_by": json.loads(dumps(concrete.trace)) if concrete else None,
-        "timing": {s: [r.answers[s].seconds for _, r in results] for s in used},
+        "timing": {s: [r.answers[s].seconds for r in results] for s in used},
     }

@@ -19,6 +19,8 @@ from radixproof.stateful_tests.sglang.judge import Judgement
 from radixproof.stateful_tests.sglang.legal import Reach
 from radixproof.stateful_tests.sglang.process import ReleaseProcess, Unusable
 
+NO_RELATION = "--relation explains steps of the specification; releases differ by named options"
+
 
 def add_release(parser: argparse.ArgumentParser) -> None:
     """Options that go with ``--subject sglang...``."""

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from radixproof.cli import as_json
-from radixproof.cli.errors import COUNTEREXAMPLE, HELD
+from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
 from radixproof.cli.options import add_json, add_subject, subject_of, writable
-from radixproof.cli.releases import add_release, is_release, process_of, reach_of
+from radixproof.cli.releases import NO_RELATION, add_release, is_release, process_of, reach_of
 from radixproof.cli.report import counterexample_text
 from radixproof.stateful_tests.corpus import load
 from radixproof.stateful_tests.lockstep import Coverage
@@ -24,6 +24,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_true",
         help="illegal operations are part of the trace and must be refused",
     )
+    parser.add_argument(
+        "--relation",
+        action="store_true",
+        help="also explain every step by the transitions that are proved",
+    )
     add_subject(parser)
     add_json(parser)
     add_release(parser)
@@ -33,11 +38,19 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     target, trace, coverage = writable(args.json), load(Path(args.trace)), Coverage()
     if is_release(args.subject):
+        if args.relation:
+            raise UsageError(NO_RELATION)
         with process_of(args) as process:
             found = replay_on(process, trace, reach_of(args), coverage)
     else:
         subject = subject_of(args)
-        found = replay(trace, subject, allow_illegal=args.allow_illegal, coverage=coverage)
+        found = replay(
+            trace,
+            subject,
+            allow_illegal=args.allow_illegal,
+            relation=args.relation,
+            coverage=coverage,
+        )
     as_json.write(
         target,
         {

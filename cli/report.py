@@ -19,6 +19,7 @@ from radixproof.stateful_tests.verdict import (
     CRASH,
     DIFFERENCE,
     OWN_CHECK,
+    RELATION,
     Counterexample,
 )
 
@@ -28,6 +29,7 @@ FOLDER = Path(".radixproof")
 _ORACLES = {
     AGREEMENT: "Outcome and state are those of the specification.",
     CRASH: "The subject neither raises nor finds itself broken, nor hangs.",
+    RELATION: "Every step is a sequence of the transitions that are proved.",
     OWN_CHECK: "The subject's own check of its state passes.",
     DIFFERENCE: "Two subjects answer alike, and show the same sizes, free slots and requests.",
 }

@@ -53,15 +53,17 @@ def run_gate(
     kept: bool = True,
     seconds: float | None = None,
     progress: Progress | None = None,
+    relation: bool = False,
 ) -> GateReport:
     """Judge a subject; the first counterexample, shrunk, ends the run.
 
     ``kept``: begin with the counterexamples of the corpus. With a seed the run is a function of
     it, and Hypothesis's example database is left alone. ``seconds`` replaces the profile's number
-    of rounds: how many fit depends on the machine.
+    of rounds: how many fit depends on the machine. ``relation``: every step is explained by the
+    transitions that are proved, too.
     """
     used = random.SystemRandom().randrange(1 << 32) if seed is None else seed
-    gate = _Gate(open_subject, profile, used, limits, database=seed is None)
+    gate = _Gate(open_subject, profile, used, limits, database=seed is None, relation=relation)
     report = GateReport(None, gate.coverage, used, 0)
     begin = monotonic()
     try:
@@ -77,7 +79,7 @@ def run_gate(
             report.rounds += 1
         report.counterexample = found
         if found is not None:
-            report.counterexample = shrink(found, open_subject)
+            report.counterexample = shrink(found, open_subject, relation=relation)
     except KeyboardInterrupt:
         report.interrupted = True
     performed = {name for name, _ in gate.coverage.outcomes}
@@ -94,11 +96,13 @@ class _Gate:
         limits: Limits,
         *,
         database: bool,
+        relation: bool,
     ) -> None:
         self.open_subject = open_subject
         self.profile = profile
         self.seed = seed
         self.limits = limits
+        self.relation = relation
         self.settings = machine_settings(profile, database=database)
         self.coverage = Coverage()
 
@@ -107,14 +111,14 @@ class _Gate:
             trace = load(path)
             if not self.limits.admit(trace.config):
                 continue
-            found = replay(trace, self.open_subject, coverage=self.coverage)
+            found = replay(trace, self.open_subject, relation=self.relation, coverage=self.coverage)
             if found is not None:
                 return found, "corpus"
         return None, ""
 
     def round(self, number: int) -> tuple[Counterexample | None, str]:
         """One batch of machine examples and one of walks, with seeds of their own."""
-        machine = machine_for(self.open_subject, self.limits)
+        machine = machine_for(self.open_subject, self.limits, relation=self.relation)
         found = self._examples(machine, number)
         self.coverage.add(machine.coverage)
         if found is not None:
@@ -125,6 +129,7 @@ class _Gate:
                 (self.seed * 1_000_003 + number) * 1_000_003 + i,
                 steps=self.profile.walk_steps,
                 limits=self.limits,
+                relation=self.relation,
                 coverage=self.coverage,
             )
             if found is not None:

@@ -14,7 +14,10 @@ from copy import copy
 from dataclasses import dataclass, field
 from time import perf_counter
 
+from radixproof.invariants.catalogue import Step
 from radixproof.invariants.checker import IncrementalChecker, identical
+from radixproof.invariants.proofs.link import explain
+from radixproof.invariants.view import View
 from radixproof.invariants.violation import Violation
 from radixproof.model.config import CacheConfig
 from radixproof.model.errors import ErrorKind
@@ -24,7 +27,13 @@ from radixproof.model.reference import ReferenceModel
 from radixproof.model.snapshot import Snapshot, agree, disagreements
 from radixproof.model.subject import OpenSubject, Subject
 from radixproof.model.trace import Trace
-from radixproof.stateful_tests.verdict import AGREEMENT, CRASH, Counterexample, Finding
+from radixproof.stateful_tests.verdict import (
+    AGREEMENT,
+    CRASH,
+    RELATION,
+    Counterexample,
+    Finding,
+)
 
 
 @dataclass(slots=True)
@@ -58,6 +67,7 @@ class Lockstep:
         *,
         invariants: bool = True,
         agreement: bool = True,
+        relation: bool = False,
         clock: Clock | None = None,
     ) -> None:
         self.config = config
@@ -68,6 +78,7 @@ class Lockstep:
         self._clock = clock
         self._invariants = invariants
         self._agreement = agreement
+        self._relation = relation
         self._look()
 
     def _look(self) -> None:
@@ -125,6 +136,7 @@ class Lockstep:
             findings = list(self._compare(expected, outcome, after)) if self._agreement else []
         with self._timed("invariants"):
             findings += self._check(operation, expected, outcome, after)
+            findings += self._explain(operation, outcome, after) if self._relation else []
         failed = self._counterexample(operation, outcome, after, findings) if findings else None
         self._seen = after
         return failed
@@ -188,6 +200,11 @@ class Lockstep:
             self._alike = alike
         found = [(model, v) for v in of_model] + [(subject, v) for v in of_subject]
         return [Finding(who, v.slug, v, v.fault.message) for who, v in found]
+
+    def _explain(self, operation: Operation, outcome: Outcome, after: Snapshot) -> list[Finding]:
+        """Why the subject's step is no sequence of the transitions that are proved."""
+        found = explain(Step(View(self._seen), operation, outcome, View(after)))
+        return [Finding(self.subject.name, RELATION, None, fault) for fault in found.faults]
 
     def _counterexample(
         self,

@@ -56,6 +56,8 @@ class CacheMachine(RuleBasedStateMachine):
     coverage: ClassVar[Coverage] = Coverage()
     """Sums over all examples of the class; ``machine_for`` gives each class its own."""
     clock: ClassVar[Clock | None] = None
+    relation: ClassVar[bool] = False
+    """Whether every step is explained by the transitions that are proved, too."""
     shortest: ClassVar[Counterexample | None] = None
     """The plainest counterexample that any example of the class has shown."""
 
@@ -66,7 +68,9 @@ class CacheMachine(RuleBasedStateMachine):
     def configure(self, choices: bytes) -> None:
         choose = BytesChooser(choices)
         config = draw_config(choose, self.limits)
-        self.run = Lockstep(config, type(self).open_subject, clock=type(self).clock)
+        self.run = Lockstep(
+            config, type(self).open_subject, relation=self.relation, clock=type(self).clock
+        )
         self.situation = draw_style(choose, self.run.state)
 
     # Keys
@@ -237,7 +241,10 @@ class CacheMachine(RuleBasedStateMachine):
 
 
 def machine_for(
-    open_subject: OpenSubject, limits: Limits = ANY, clock: Clock | None = None
+    open_subject: OpenSubject,
+    limits: Limits = ANY,
+    clock: Clock | None = None,
+    relation: bool = False,
 ) -> type[CacheMachine]:
     """A machine class of its own for one subject, with its own coverage."""
     return type(
@@ -249,5 +256,6 @@ def machine_for(
             "coverage": Coverage(),
             "clock": None if clock is None else staticmethod(clock),
             "shortest": None,
+            "relation": relation,
         },
     )

@@ -2,7 +2,7 @@
 
 A counterexample to induction is a state that satisfies every invariant, which need not be a state
 that any run reaches. Where a wrong cache plants the same rule, a run of it that leaves the relation
-at a step which breaks the same sentence shows that this one is.
+(or, of slots, reaches a state that violates the theory's sentences) shows that this one is.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from radixproof.impl.torch_cache.subject import open_torch
 from radixproof.invariants.catalogue import Step
 from radixproof.invariants.checker import check_state, check_step
 from radixproof.invariants.proofs.link import explain
+from radixproof.invariants.proofs.slots.abstraction import broken
+from radixproof.invariants.proofs.slots.theory import SLOTS
 from radixproof.invariants.proofs.system import WrongRule
 from radixproof.invariants.view import View
 from radixproof.model.errors import ErrorKind
@@ -34,14 +36,14 @@ WALKS, HUNTS = 200, 8
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A run of the wrong cache whose last step is not in the relation."""
+    """A run of the wrong cache whose last step is none that the theory allows."""
 
     trace: Trace
     outcome: Outcome
     before: Snapshot
     after: Snapshot
     outside: str
-    """Why that step is no sequence of the theory's transitions."""
+    """Why it is not."""
     slugs: tuple[str, ...]
     """Invariants of the catalogue that the run has violated by then."""
     model_holds: bool
@@ -54,7 +56,7 @@ def reach(rule: WrongRule) -> Reached | None:
     variant = VARIANTS.get(rule.id)
     if variant is None:
         return None
-    runs = (_run(variant, trace) for trace in _traces(rule, variant))
+    runs = (_run(rule, variant, trace) for trace in _traces(rule, variant))
     return next((found for found in runs if found is not None), None)
 
 
@@ -71,8 +73,8 @@ def _traces(rule: WrongRule, variant: Variant) -> Iterator[Trace]:
                 yield shrink(found, variant.open, wanted=wanted).trace
 
 
-def _run(variant: Variant, trace: Trace) -> Reached | None:
-    """The run up to the first step that the theory does not have."""
+def _run(rule: WrongRule, variant: Variant, trace: Trace) -> Reached | None:
+    """The run up to the first step that the rule's theory does not have."""
     subject = variant.open(trace.config)
     before = subject.snapshot()
     told: dict[str, None] = {}
@@ -83,18 +85,25 @@ def _run(variant: Variant, trace: Trace) -> Reached | None:
         after = subject.snapshot()
         violated = (*check_state(after), *check_step(before, operation, outcome, after))
         told.update(dict.fromkeys(v.slug for v in violated))
-        found = explain(Step(View(before), operation, outcome, View(after)))
-        if not found.holds:
+        outside = _outside(rule, Step(View(before), operation, outcome, View(after)))
+        if outside:
             short = Trace(trace.config, trace.operations[:place])
             return Reached(
                 short,
                 outcome,
                 before,
                 after,
-                found.faults[0],
+                outside,
                 tuple(told),
                 replay(short, ReferenceModel) is None,
                 replay(short, open_torch) is None,
             )
         before = after
     return None
+
+
+def _outside(rule: WrongRule, step: Step) -> str:
+    """Why a step is none of the theory's: of the forest by the link, of slots by the state."""
+    if rule.right is SLOTS:
+        return "".join(f"the slots violate {slug}" for slug in broken(step.after)[:1])
+    return "".join(explain(step).faults[:1])

@@ -31,16 +31,18 @@ def replay(
     open_subject: OpenSubject,
     *,
     allow_illegal: bool = True,
+    relation: bool = False,
     coverage: Coverage | None = None,
 ) -> Counterexample | None:
     """The first counterexample along a trace, ``None`` if everything holds.
 
     With ``allow_illegal`` an illegal operation must be refused with the right error; without it,
-    it raises ``IllegalTrace`` before anything runs.
+    it raises ``IllegalTrace`` before anything runs. With ``relation`` every step is explained by
+    the transitions that are proved, too.
     """
     if not allow_illegal:
         require_legal(trace)
-    run = Lockstep(trace.config, open_subject)
+    run = Lockstep(trace.config, open_subject, relation=relation)
     try:
         for operation in trace.operations:
             found = run.step(operation)

@@ -32,13 +32,15 @@ def shrink(
     *,
     wanted: frozenset[str] | None = None,
     budget: int = BUDGET,
+    relation: bool = False,
 ) -> Counterexample:
     """A counterexample with the same complaint that is as short as greed gets it.
 
     ``wanted``: slugs of which at least one must remain; by default those of ``found``.
+    ``relation``: with the oracle of that name, as the run that found it.
     """
     wanted = wanted or frozenset(found.slugs)
-    attempt = partial(replay, open_subject=open_subject)
+    attempt = partial(replay, open_subject=open_subject, relation=relation)
     return Shrinker(found, attempt, wanted, budget, legal_part).run()
 
 

@@ -21,6 +21,9 @@ DIFFERENCE = "both-subjects-do-the-same"
 OWN_CHECK = "own-sanity-check"
 """Slug of the oracle that is the subject's own check of its state, where it has one."""
 
+RELATION = "a-step-is-a-sequence-of-transitions"
+"""Slug of the oracle that explains a step by the transitions that are proved (docs/proofs.md)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:

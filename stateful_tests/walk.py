@@ -34,13 +34,18 @@ def walk(
     limits: Limits = ANY,
     config: CacheConfig | None = None,
     agreement: bool = True,
+    relation: bool = False,
     coverage: Coverage | None = None,
     clock: Clock | None = None,
 ) -> Counterexample | None:
     """One run of ``steps`` operations on a configuration drawn from ``seed``."""
     choose = RandomChooser(Random(seed))
     run = Lockstep(
-        config or draw_config(choose, limits), open_subject, agreement=agreement, clock=clock
+        config or draw_config(choose, limits),
+        open_subject,
+        agreement=agreement,
+        relation=relation,
+        clock=clock,
     )
     situation = draw_style(choose, run.state)
     situation.weights = draw_weights(choose)

@@ -84,7 +84,7 @@ class Abstraction:
 
     def _configuration(self) -> None:
         config = self.view.config
-        self.writes_through = config.has_host and config.write_policy.startswith("write_through")
+        self.writes_through = config.writes_through
         self.facts[uses] = {(c,) for c in config.components}
         self.facts[through] = {()} if config.write_policy.startswith("write_through") else set()
         self.facts[tiered] = {()} if config.has_host else set()
@@ -103,7 +103,7 @@ class Abstraction:
             self.facts[has].add(("full", tier, ROOT))
             self.facts[good].add(("full", tier, ROOT))
         for i, n in enumerate(self.view.nodes):
-            tags = tags_of(n.namespace, n.tokens)[n.start :]
+            tags = tags_of(n.namespace, n.tokens)
             for component in self.view.config.components:
                 for tier in TIERS:
                     slots = tier_of(n.placement(component), tier)
@@ -112,7 +112,8 @@ class Abstraction:
                     self.facts[has].add((component, tier, self.name[i]))
                     pool = component if tier == "device" else f"host_{component}"
                     found = self.view.pools[pool].contents
-                    if tuple(found[x] if 0 <= x < len(found) else None for x in slots) == tags:
+                    wanted = tags[n.end - len(slots) if component == "mamba" else n.start :]
+                    if tuple(found[x] if 0 <= x < len(found) else None for x in slots) == wanted:
                         self.facts[good].add((component, tier, self.name[i]))
 
     def _transfers(self) -> None:
@@ -154,11 +155,10 @@ class Abstraction:
                 if start is None:
                     continue
                 reaches_root = (component, tier, start) == ("full", "device", 0)
-                nodes = (
-                    list(self.view.path(receipt.anchor))
-                    if reaches_root
-                    else covered(self.view, receipt, start)
-                )
+                path = list(self.view.path(receipt.anchor))
+                nodes = path if reaches_root else covered(self.view, receipt, start)
+                if component == "mamba":
+                    nodes = path[:1]
                 self.facts[takes].add((component, tier, who))
                 if reaches_root or nodes:
                     top = ROOT if reaches_root else self.of(nodes[-1])
@@ -170,7 +170,9 @@ class Abstraction:
                 p = n.placement(component)
                 for tier in TIERS:
                     count = 0 if p is None else p.lock if tier == "device" else p.host_lock
-                    holders = counted.get((component, tier, i), [])[: max(0, count)]
+                    if count < 0:
+                        raise Unreadable("a lock count is negative, and so no set of holders")
+                    holders = counted.get((component, tier, i), [])[:count]
                     holders += [("nobody", j) for j in range(count - len(holders))]
                     self.holders.update(holders)
                     self.facts[lock].update((component, tier, h, self.name[i]) for h in holders)
@@ -194,6 +196,7 @@ class Abstraction:
 
 
 def extents(receipt: Receipt) -> Iterator[tuple[str, int | None]]:
-    """Component and first token of what a receipt covers; ``None``: nothing."""
+    """Component and first token of what a receipt covers, ``None``: nothing; MAMBA has no token."""
     yield "full", receipt.full_start
     yield "swa", receipt.swa_start
+    yield "mamba", 0 if receipt.state else None

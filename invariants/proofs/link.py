@@ -69,13 +69,17 @@ MAY_TAKE: dict[type[Operation], set[str]] = {
     op.Decode: _DEVICE_EVICTION,
     op.SlideWindow: set(),
     op.Finish: _INSERT | _HOST_EVICTION | {"unlock"},
-    op.Abort: {"unlock"},
+    op.Abort: {"unlock", "execute"},
+    op.Prepare: {"split", "lock"},
+    op.Proceed: _DEVICE_EVICTION | _LOCKS | {"load-back"},
+    op.Retract: {"unlock", "execute", "split", "lock"},
+    op.ReleaseWindow: {"release-window"},
     op.Reset: {"reset"},
     op.FailAllocation: set(),
 }
 """Which transitions an operation may consist of."""
-_PIN = ("pin", "")
-"""The holder of locks that an operation takes and gives back before it returns."""
+_PIN, _LOADS_PIN = ("pin", "match"), ("pin", "load")
+"""Holders of locks that an operation takes and gives back before it returns."""
 
 
 class NotAllowed(Exception):
@@ -140,7 +144,7 @@ class _Decomposition:
         gone = {x for facts in (before.facts, after.facts) for _, _, x in facts[anchor]} - ids
         population = {
             NODE: (ROOT, *sorted((ids | gone) - {ROOT}, key=str)),
-            HOLDER: (*sorted(before.holders | after.holders, key=str), _PIN),
+            HOLDER: (*sorted(before.holders | after.holders, key=str), _PIN, _LOADS_PIN),
         }
         self.parts = self._parts(before)
         after.facts[stale] = set(self._stale(before, after))
@@ -212,11 +216,12 @@ class _Decomposition:
             if not parts or self._ends_inside(parts[-1], b):
                 continue
             for component in self.step.before.config.components:
+                its = parts[-1:] if component == "mamba" else parts
                 for tier in ("device", "host"):
                     held = tier_of(old.placement(component), tier)
-                    now = value(self.step.after, tuple(parts), component, tier)
+                    now = value(self.step.after, tuple(its), component, tier)
                     if held is not None and now is not None and held != now:
-                        found.update((component, tier, self.names.of(i)) for i in parts)
+                        found.update((component, tier, self.names.of(i)) for i in its)
         return frozenset(found)
 
     def _stale(
@@ -234,7 +239,8 @@ class _Decomposition:
                 name = after.of(i)
                 if (component, tier, holder, name) in now:
                     n = self.step.after.nodes[i]
-                    piece = held[n.start - old.start : n.end - old.start]
+                    whole = component == "mamba"
+                    piece = held if whole else held[n.start - old.start : n.end - old.start]
                     if tier_of(n.placement(component), tier) != piece:
                         yield component, tier, holder, name
 
@@ -259,20 +265,21 @@ class _Decomposition:
     def _pin(self) -> None:
         """A load, and an admission, lock what they are about before anything is evicted."""
         o = self.step.operation
+        at: int | None = None
         if isinstance(o, op.Admit) and is_ok(self.step):
-            at = self.step.after.find(
-                o.namespace, o.tokens[: self.step.outcome.values["device_hit"]]
-            )
-        elif isinstance(o, op.LoadBack) and (is_ok(self.step) or is_refused(self.step)):
+            hit = self.step.outcome.values["device_hit"]
+            at = self.step.after.find(o.namespace, o.tokens[:hit])
+        elif isinstance(o, op.LoadBack) and is_refused(self.step):
             at = self.step.after.find(o.namespace, o.tokens)
-        else:
-            return
         if at is not None:
             self.take("lock", _PIN, self.names.of(at), self._window_top(at))
+        for h, n in sorted(self.goal.of(target) - self.at.of(target), key=str):
+            self.take("lock", _LOADS_PIN, n, self._edge("device", h, n))
 
     def _unpin(self) -> None:
-        if ("device", _PIN) in self.at.of(holds):
-            self.take("unlock", "device", _PIN)
+        for pin in (_PIN, _LOADS_PIN):
+            if ("device", pin) in self.at.of(holds):
+                self.take("unlock", "device", pin)
 
     def _window_top(self, index: int) -> Individual:
         """The topmost node of the window that ends at a node (domain.md 5.7)."""
@@ -288,7 +295,7 @@ class _Decomposition:
         goal, through_or_untiered = self.goal, self.at.of(through) or not self.at.of(tiered)
         for n in self._deepest_first():
             stays = (n,) in goal.of(live)
-            kept = ("full", "device", n) in goal.of(has)
+            kept = ("full", "device", n) in goal.of(has) and not self._bounced(n)
             for k in self._auxiliary:
                 here, there = self.at.of(has), goal.of(has) - self._moved
                 if kept and (k, "device", n) in here - there:
@@ -306,6 +313,11 @@ class _Decomposition:
             for k in self._auxiliary:
                 if (k, "host", n) in self.at.of(has) and (k, "host", n) not in goal.of(has):
                     self.take("drop-host", k, n)
+
+    def _bounced(self, n: Individual) -> bool:
+        """Write-back evicted the node, and the same operation's insert revived it."""
+        new_on_host = ("full", "host", n) in self.goal.of(has) - self.at.of(has)
+        return new_on_host and not self.at.of(through) and (n,) in self.at.of(live)
 
     @property
     def _auxiliary(self) -> list[str]:
@@ -345,8 +357,14 @@ class _Decomposition:
             elif ("full", "device", n) in self._moved:
                 self.take("replace", n)
             for k in self._auxiliary:
-                if (k, "device", n) in self.goal.of(has) - self.at.of(has):
+                came = (k, "device", n) in self.goal.of(has) - self.at.of(has)
+                if came and not self._came_after_the_backup(k, n):
                     self.take("fill", k, "device", n)
+
+    def _came_after_the_backup(self, k: str, n: Individual) -> bool:
+        """A backup of this step left the value out: an insert hands a state over at its end."""
+        goal, backed_up = self.goal.of(has), self.at.of(has)
+        return ("full", "host", n) in goal - backed_up and (k, "host", n) not in goal
 
     def _parents_first(self) -> list[Individual]:
         return [self.names.name[i] for i in range(len(self.step.after.nodes))]
@@ -359,6 +377,9 @@ class _Decomposition:
                 if not writers:
                     raise NotAllowed(f"host data of {n} appeared without a copy")
                 self.take("backup", writers[0], n, self._edge("device", writers[0], n))
+                for k in self._auxiliary:
+                    if (k, "device", n) in self.goal.of(has) - self.at.of(has):
+                        self.take("fill", k, "device", n)
 
     def _count_hits(self) -> None:
         """Whose count grew to the threshold in this step is backed up, or the host had no room."""
@@ -382,6 +403,8 @@ class _Decomposition:
 
     def _relock(self) -> None:
         """Receipts of clients and requests that ended, and those that began."""
+        if isinstance(self.step.operation, op.ReleaseWindow) and is_ok(self.step):
+            self.take("release-window", ("request", self.step.operation.request))
         for tier, h in sorted(self.at.of(holds), key=str):
             if self._receipt(self.at, tier, h) != self._receipt(self.goal, tier, h):
                 self.take("unlock", tier, h)

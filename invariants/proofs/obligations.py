@@ -53,6 +53,7 @@ class Obligation:
     before: Formula
     parameters: tuple[Term, ...] = ()
     sentence: Formula = TRUE
+    logic: str = "UF"
 
     @cached_property
     def refutation(self) -> Formula:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from radixproof.invariants.proofs.obligations import Obligation, obligations
 from radixproof.invariants.proofs.solvers import SAT, UNSAT, Answer, ask
@@ -14,11 +15,34 @@ SECONDS = 10.0
 """How long a solver may think about one obligation."""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One obligation and what each solver said of it."""
+class Claim(Protocol):
+    """What can be discharged: an obligation of a theory, or a bounded one."""
 
-    obligation: Obligation
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def transition(self) -> str: ...
+
+    @property
+    def slug(self) -> str: ...
+
+    @property
+    def logic(self) -> str: ...
+
+    @property
+    def text(self) -> str: ...
+
+
+C = TypeVar("C", bound=Claim, covariant=True)
+D = TypeVar("D", bound=Claim)
+
+
+@dataclass(frozen=True, slots=True)
+class Result(Generic[C]):
+    """One claim and what each solver said of it."""
+
+    obligation: C
     answers: Mapping[str, Answer]
 
     @property
@@ -38,12 +62,13 @@ def prove(
     *,
     slugs: Collection[str] = (),
     seconds: float = SECONDS,
-) -> Iterator[Result]:
+) -> Iterator[Result[Obligation]]:
     """One result per obligation, in order."""
     for obligation in obligations(theory, slugs):
         yield discharge(obligation, solvers, seconds)
 
 
-def discharge(obligation: Obligation, solvers: Sequence[str], seconds: float = SECONDS) -> Result:
-    text = obligation.text
-    return Result(obligation, {solver: ask(solver, text, seconds) for solver in solvers})
+def discharge(claim: D, solvers: Sequence[str], seconds: float = SECONDS) -> Result[D]:
+    """Ask every solver whether the claim can be violated."""
+    text = claim.text
+    return Result(claim, {s: ask(s, text, seconds, claim.logic) for s in solvers})

@@ -31,9 +31,9 @@ def versions(solvers: Sequence[str]) -> dict[str, str]:
     return {solver: str(asked[solver]()) for solver in solvers}
 
 
-def ask(solver: str, text: str, seconds: float) -> Answer:
+def ask(solver: str, text: str, seconds: float, logic: str = "UF") -> Answer:
     """Whether the assertions have a model. The text is SMT-LIB without ``check-sat``."""
-    return _ask_z3(text, seconds) if solver == Z3 else _ask_cvc5(text, seconds)
+    return _ask_z3(text, seconds) if solver == Z3 else _ask_cvc5(text, seconds, logic)
 
 
 def small_model(
@@ -65,6 +65,17 @@ def small_model(
         else:
             solver.pop()
     return {n for n in labels if z3.is_true(model.eval(z3.Bool(n), model_completion=True))}
+
+
+def numbers(text: str, seconds: float) -> dict[str, str]:
+    """The constants of a model of the text, by name; empty if it has none. Uses z3."""
+    solver = _z3().Solver()
+    solver.set("timeout", max(1, int(seconds * 1000)))
+    solver.from_string(text)
+    if str(solver.check()) != SAT:
+        return {}
+    model = solver.model()
+    return {str(d.name()): str(model[d]) for d in sorted(model.decls(), key=lambda d: str(d))}
 
 
 def _z3() -> Any:
@@ -105,15 +116,16 @@ def _ask_z3(text: str, seconds: float) -> Answer:
     return Answer(verdict, spent, counted, reason)
 
 
-def _ask_cvc5(text: str, seconds: float) -> Answer:
+def _ask_cvc5(text: str, seconds: float, logic: str) -> Answer:
     cvc5 = _cvc5()
     manager = cvc5.TermManager()
     solver = cvc5.Solver(manager)
     solver.setOption("tlimit-per", str(max(1, int(seconds * 1000))))
-    solver.setOption("finite-model-find", "true")
+    if logic == "UF":
+        solver.setOption("finite-model-find", "true")
     parser = cvc5.InputParser(solver)
     begin = process_time()
-    source = f"(set-logic UF)\n{text}(check-sat)\n"
+    source = f"(set-logic {logic})\n{text}(check-sat)\n"
     parser.setStringInput(cvc5.InputLanguage.SMT_LIB_2_6, source, "obligation")
     symbols = parser.getSymbolManager()
     verdict = ""

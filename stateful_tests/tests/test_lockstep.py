@@ -20,7 +20,7 @@ from radixproof.stateful_tests.choose import RandomChooser
 from radixproof.stateful_tests.lockstep import Coverage, Lockstep
 from radixproof.stateful_tests.tests import corruptions
 from radixproof.stateful_tests.variants import VARIANTS
-from radixproof.stateful_tests.verdict import AGREEMENT, CRASH, Counterexample
+from radixproof.stateful_tests.verdict import AGREEMENT, CRASH, RELATION, Counterexample
 from radixproof.stateful_tests.walk import walk
 
 
@@ -136,3 +136,13 @@ def test_states_that_differ_in_an_id_are_not_identical() -> None:
     assert state == renamed
     assert identical(state, state)
     assert not identical(state, renamed)
+
+
+def test_steps_are_explained_where_that_is_asked_for() -> None:
+    """M-1 obeys every state invariant; the relation alone says what is wrong with its step."""
+    wrong, config = VARIANTS["M-1"], CacheConfig(sliding_window=1)
+    run = Lockstep(config, wrong.open, invariants=False, agreement=False, relation=True)
+    found = run.step(op.Insert((1, 1)))
+    assert found is not None
+    assert found.slugs == (RELATION,)
+    assert walk(open_torch, 7, relation=True) is None

@@ -6,7 +6,7 @@ import pytest
 
 from radixproof.invariants import families as _families  # noqa: F401  (fills the catalogue)
 from radixproof.invariants.catalogue import CATALOGUE
-from radixproof.invariants.proofs import fragment
+from radixproof.invariants.proofs import bounded, fragment
 from radixproof.invariants.proofs.counterexample import smallest
 from radixproof.invariants.proofs.logic import exists, forall
 from radixproof.invariants.proofs.obligations import consecution, invariants, obligations
@@ -70,6 +70,26 @@ def test_a_refuted_rule_is_reached_by_a_run(id: str) -> None:
     assert reached.slugs
     assert reached.model_holds
     assert reached.cache_holds
+
+
+def test_numbers_add_up_on_every_small_tree() -> None:
+    results = [discharge(o, (Z3, CVC5)) for o in bounded.obligations()]
+    assert len(results) == 100
+    assert {r.status for r in results} == {PROVED}
+
+
+@pytest.mark.parametrize(
+    ("id", "broken"),
+    [("M-8", {"full-locks-are-upward-closed", "sizes-add-up"}), ("M-13", {"sizes-add-up"})],
+)
+def test_wrong_counting_is_refuted(id: str, broken: set[str]) -> None:
+    results = [discharge(o, (Z3, CVC5)) for o in bounded.obligations(id, most=2)]
+    assert {r.obligation.slug for r in results if r.status == REFUTED} == broken
+    assert {r.status for r in results} == {PROVED, REFUTED}
+
+
+def test_all_trees_are_tried() -> None:
+    assert [len(list(bounded.trees(n))) for n in range(1, 5)] == [1, 2, 6, 24]
 
 
 def test_the_seed_bug_keeps_the_tree_closed_and_loses_a_prefix() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from radixproof.invariants.proofs.logic import parameter
+from radixproof.invariants.proofs.logic import loses, parameter
 from radixproof.invariants.proofs.receipts import device_receipt, host_receipt, returned, window
 from radixproof.invariants.proofs.system import Transition
 from radixproof.invariants.proofs.vocabulary import (
@@ -10,15 +10,21 @@ from radixproof.invariants.proofs.vocabulary import (
     NODE,
     TIER,
     device,
+    edge,
     flying,
     full,
     h,
     has,
     holds,
     host,
+    k,
     live,
+    lock,
     root,
+    stale,
     t,
+    takes,
+    x,
 )
 
 q = parameter("q", HOLDER)
@@ -61,4 +67,15 @@ unlock = Transition(
     returned(h.is_(q) & t.is_(tier)),
 )
 
-TRANSITIONS = (lock_device, lock_host, unlock)
+release_window = Transition(
+    "release-window",
+    "A request's receipt keeps FULL and gives back the window, and the state with it.",
+    (q,),
+    {"no-copy": ~flying(q)},
+    tuple(
+        loses(atom, h.is_(q) & t.is_(device) & k.is_not(full))
+        for atom in (takes(k, t, h), edge(k, t, h, x), lock(k, t, h, x), stale(k, t, h, x))
+    ),
+)
+
+TRANSITIONS = (lock_device, lock_host, unlock, release_window)
