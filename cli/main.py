@@ -11,7 +11,6 @@ from radixproof import __version__
 from radixproof.cli import (
     bench,
     check,
-    crosshair,
     explore,
     prove,
     replay,
@@ -49,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"radixproof {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    told = (check, prove, explore, crosshair, replay, reproduce, spec, variants, workload, bench)
+    told = (check, prove, explore, replay, reproduce, spec, variants, workload, bench)
     for command in told:
         command.add_parser(commands)
     return top
