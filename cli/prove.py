@@ -35,6 +35,7 @@ from radixproof.invariants.proofs.theories import THEORIES
 from radixproof.invariants.proofs.vacuity import chains, falsified
 from radixproof.invariants.proofs.variants import WRONG
 from radixproof.model.trace import dumps
+from radixproof.stateful_tests.contracts.check import SECONDS as CONTRACT_SECONDS
 from radixproof.stateful_tests.refuted import Reached, reach
 
 SOLVERS = {Z3: (Z3,), CVC5: (CVC5,), "both": (Z3, CVC5)}
@@ -46,7 +47,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--variant", metavar="M-n", help="prove a known-wrong rule instead")
     parser.add_argument("--solver", choices=tuple(SOLVERS), default=Z3)
     parser.add_argument(
-        "--timeout", type=seconds, default=SECONDS, metavar="S", help="per obligation and solver"
+        "--timeout",
+        type=seconds,
+        metavar="S",
+        help=f"per obligation and solver ({SECONDS:g}), per contract ({CONTRACT_SECONDS:g})",
     )
     parser.add_argument("--summary", action="store_true", help="no line per obligation")
     parser.add_argument(
@@ -64,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
         if args.slug or args.variant or args.guards:
             raise UsageError("--crosshair takes no invariant, no --variant and no --guards")
         return crosshair.run(args)
+    args.timeout = args.timeout or SECONDS
     target = writable(args.json)
     rule = rule_of(args.variant)
     counted = args.variant if args.variant in bounded.WRONG else None
