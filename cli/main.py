@@ -14,6 +14,7 @@ from radixproof.cli import (
     diff,
     explore,
     prove,
+    recall,
     replay,
     reproduce,
     spec,
@@ -50,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"radixproof {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     told = (
-        *(check, prove, explore, diff, replay, reproduce),
+        *(check, prove, explore, diff, replay, reproduce, recall),
         *(spec, variants, workload, bench),
     )
     for command in told:

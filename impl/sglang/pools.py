@@ -56,6 +56,10 @@ class Built:
         return getattr(self.allocator, name)
 
 
+_DRIVEN = {"disable": False, "kv_events": False, "bigram": False}
+"""Fields of a configuration that have one value on SGLang as yet."""
+
+
 def build(release: Release, config: CacheConfig, core: str) -> Built:
     """An empty cache. Raises ``ConfigError`` for a configuration that the release cannot have."""
     require_possible(release, config)
@@ -78,6 +82,7 @@ def build(release: Release, config: CacheConfig, core: str) -> Built:
             sliding_window_size=config.sliding_window if config.has_swa else None,
             tree_components=(types.FULL, types.SWA) if config.has_swa else (types.FULL,),
             tree_core_backend=core,
+            eviction_policy=config.eviction_policy,
         )
     )
     tree = release.UnifiedRadixCache(params)
@@ -97,8 +102,9 @@ def require_possible(release: Release, config: CacheConfig) -> None:
     """Host pools are sized by one ratio, and in some releases larger than the device's."""
     if MAMBA in config.components:
         raise ConfigError("SGLang is driven with full or full,swa so far, not with mamba")
-    if config.disable:
-        raise ConfigError("a disabled cache of SGLang is no subject")
+    for name, plain in _DRIVEN.items():
+        if getattr(config, name) != plain:
+            raise ConfigError(f"SGLang is driven with {name} {plain!r} so far")
     if config.load_back_threshold < 1:
         raise ConfigError("SGLang loads back at least one token: load_back_threshold >= 1")
     if not config.has_host:

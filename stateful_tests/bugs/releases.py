@@ -1,0 +1,107 @@
+"""Bugs of real SGLang releases: the release that shows it, the one that does not, and a trace.
+
+``traces/ID.json`` is the shortest trace known, in the vocabulary of model/operations.py. Every one
+was found by the machine from cold, on that release, with the limits given here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from radixproof.model.config import FULL, SWA, WRITE_BACK, WRITE_THROUGH
+from radixproof.model.trace import Trace
+from radixproof.stateful_tests.configs import Limits
+from radixproof.stateful_tests.corpus import load
+from radixproof.stateful_tests.sglang.judge import Plan
+from radixproof.stateful_tests.sglang.legal import DEFAULT, Reach
+
+TRACES = Path(__file__).parent / "traces"
+_PLAIN: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseBug:
+    """``id``: number of the upstream pull request or issue."""
+
+    id: str
+    title: str
+    shows: str
+    """A release that has it."""
+    fixed: str
+    """The first release without it."""
+    properties: str
+    """What it breaks: codes of docs/properties.md."""
+    wanted: frozenset[str]
+    """Slugs of the oracles that show it."""
+    limits: Limits
+    reach: Reach = DEFAULT
+    environment: Mapping[str, str] = field(default_factory=lambda: _PLAIN)
+    """Opt-in flags of the release without which it cannot happen."""
+
+    @property
+    def path(self) -> Path:
+        return TRACES / f"{self.id}.json"
+
+    def trace(self) -> Trace:
+        return load(self.path)
+
+    def hunt(self, seconds: float) -> Plan:
+        """From cold: walks until it shows."""
+        return Plan(0, seconds, self.limits, self.reach, wanted=self.wanted)
+
+
+RELEASE_BUGS = {
+    bug.id: bug
+    for bug in (
+        ReleaseBug(
+            "25065",
+            "a leaf split at the SWA frontier is never backed up, and deleted at eviction",
+            "0.5.12.post1",
+            "0.5.13",
+            "P7 P8",
+            frozenset({"hits-at-the-threshold-are-backed-up"}),
+            Limits((FULL, SWA), WRITE_THROUGH),
+        ),
+        ReleaseBug(
+            "27072",
+            "a node split before its backup is acknowledged: the upper part is not published",
+            "0.5.12.post1",
+            "0.5.13",
+            "P8 P18",
+            frozenset({"pending-writes-keep-their-source"}),
+            Limits((FULL,), WRITE_THROUGH),
+        ),
+        ReleaseBug(
+            "26919",
+            "a long fresh leaf keeps SWA for all of its tokens, so that a lock pins far more than"
+            " a window",
+            "0.5.12.post1",
+            "0.5.13",
+            "P11 P17",
+            frozenset({"a-fresh-leaf-covers-one-window"}),
+            Limits((FULL, SWA), WRITE_THROUGH),
+        ),
+        ReleaseBug(
+            "24585",
+            "write-back eviction does not wait for the copy that it queued",
+            "0.5.12.post1",
+            "0.5.13",
+            "P3 P9",
+            frozenset({"write-back-waits-for-its-copies"}),
+            Limits((FULL,), WRITE_BACK),
+        ),
+        ReleaseBug(
+            "26728",
+            "a load-back's own eviction takes the host slots that it is about to load",
+            "0.5.13.post1",
+            "0.5.14",
+            "P3 P6 P9",
+            frozenset({"no-crash", "device-slots-hold-their-prefix"}),
+            Limits((FULL,), WRITE_BACK),
+        ),
+    )
+}
+"""Number -> bug. What of the record cannot be reached yet is in docs/sglang.md."""
