@@ -24,7 +24,6 @@ from radixproof.invariants.proofs.system import Theory, Transition
 REFUTES, REDUNDANT, IDLE, SURVIVES = "refuted", "redundant", "idle", "survives"
 UNEXPLAINED = "UNEXPLAINED: no sentence needs it, and nobody has said why it is there"
 POLICY = {
-    ("backup", "write-through"): "policy: write-back queues no copy, though none would do harm",
     ("write-back", "no-child-on-device"): "policy: only what is evicted next is copied",
     ("write-back", "unlocked"): "policy: only what is evicted next is copied",
     ("execute", "first-time"): "a second run writes the same bytes; queues, which are left out,"

@@ -15,7 +15,7 @@ from itertools import product
 from random import Random
 
 from radixproof.invariants.proofs.finite import Individual, Structure, Tuples, initial
-from radixproof.invariants.proofs.logic import Relation, Sort, Term
+from radixproof.invariants.proofs.logic import Relation, Sort, Term, Update, value
 from radixproof.invariants.proofs.obligations import Obligation, invariants, of_steps
 from radixproof.invariants.proofs.obligations import consecution as keeps
 from radixproof.invariants.proofs.prover import REFUTED, discharge
@@ -143,3 +143,14 @@ def _weakened(theory: Theory) -> Iterator[tuple[str, Transition]]:
         for update in t.updates:
             name = update.relation.name
             yield f"{t.name} without its effect on {name!r}", t.keeping(update.relation)
+            for part, changed in _partly(update):
+                yield f"{t.name} without its effect on {name!r} of {part}", t.updating(changed)
+
+
+def _partly(update: Update) -> Iterator[tuple[str, Update]]:
+    """The update with what it does of one component, or on one tier, left out."""
+    old = update.relation(*update.variables)
+    for v in update.variables:
+        for name in v.sort.values:
+            here = v.is_(value(name, v.sort))
+            yield name, replace(update, formula=(here & old) | (~here & update.formula))

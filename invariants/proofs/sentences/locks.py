@@ -22,12 +22,14 @@ from radixproof.invariants.proofs.vocabulary import (
     marked,
     root,
     stale,
+    swa,
     t,
     takes,
     target,
     through,
     tiered,
     up,
+    uses,
     x,
     y,
     z,
@@ -66,8 +68,16 @@ INVARIANTS = (
     ),
     Sentence(
         "swa-locks-never-exceed-full-locks",
-        "Whoever locks a node's SWA data or state on device locks its FULL data.",
-        forall(k, h, x)(lock(k, device, h, x) >> lock(full, device, h, x)),
+        "Whoever locks a node's SWA data on device locks its FULL data.",
+        forall(h, x)(lock(swa, device, h, x) >> lock(full, device, h, x)),
+    ),
+    Sentence(
+        "state-locks-never-exceed-window-locks",
+        "Whoever locks a state locks the window that it needs, on device the FULL data, too.",
+        forall(t, h, x)(
+            lock(mamba, t, h, x)
+            >> ((uses(swa) >> lock(swa, t, h, x)) & (t.is_(device) >> lock(full, t, h, x)))
+        ),
     ),
     Sentence(
         "locked-device-data-stays",

@@ -12,8 +12,10 @@ from radixproof.invariants.proofs.vocabulary import (
     host,
     k,
     live,
+    mamba,
     parent,
     root,
+    swa,
     t,
     through,
     tiered,
@@ -49,8 +51,13 @@ INVARIANTS = (
     ),
     Sentence(
         "swa-data-needs-full-data",
-        "SWA data and MAMBA states lie on a tier only where FULL data does.",
-        forall(k, t, x)(has(k, t, x) >> has(full, t, x)),
+        "SWA data lies on a tier only where FULL data does.",
+        forall(t, x)(has(swa, t, x) >> has(full, t, x)),
+    ),
+    Sentence(
+        "states-need-full-data",
+        "A state lies on a tier only where its node's FULL data does.",
+        forall(t, x)(has(mamba, t, x) >> has(full, t, x)),
     ),
     Sentence(
         "data-is-on-nodes",

@@ -23,6 +23,7 @@ from radixproof.invariants.proofs.vocabulary import (
     ran,
     root,
     target,
+    through,
     x,
 )
 
@@ -34,6 +35,11 @@ INVARIANTS = (
             copies(k, h, x)
             >> (has(k, device, x) & has(k, host, x) & lock(k, device, h, x) & flying(h))
         ),
+    ),
+    Sentence(
+        "write-back-waits-for-its-copies",
+        "Under write-back no backup is pending between operations.",
+        forall(k, h, x)(copies(k, h, x) >> through()),
     ),
     Sentence(
         "pending-marks-are-exact",
