@@ -1,4 +1,4 @@
-"""CrossHair on the contracts of the model's pure functions."""
+"""``radixproof prove --crosshair``: the contracts of the model's pure functions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from radixproof.cli import as_json
 from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
-from radixproof.cli.options import add_json, seconds, writable
+from radixproof.cli.options import writable
 from radixproof.stateful_tests.contracts.check import (
     REFUTED,
     SECONDS,
@@ -18,21 +18,17 @@ from radixproof.stateful_tests.contracts.check import (
 )
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("crosshair", help="refute the contracts of the pure functions")
-    parser.add_argument(
-        "--timeout", type=seconds, default=SECONDS, metavar="S", help="per contract"
-    )
-    add_json(parser)
-    parser.set_defaults(run=run)
-
-
 def run(args: argparse.Namespace) -> int:
-    """A line per contract; 1 if a replayed counterexample breaks one."""
+    """A line per contract; 1 if a replayed counterexample breaks one.
+
+    Raises ``UsageError`` beside options that speak of the relation.
+    """
+    if args.slug or args.variant or args.guards:
+        raise UsageError("--crosshair goes with --timeout and --json only")
     target = writable(args.json)
     results = []
     try:
-        for checked in check_all(seconds=args.timeout):
+        for checked in check_all(seconds=args.timeout or SECONDS):
             results.append(checked)
             print(line(checked), flush=True)
     except CrossHairError as problem:
@@ -51,7 +47,7 @@ def line(checked: Checked) -> str:
 
 def _result(results: list[Checked]) -> dict[str, Any]:
     return {
-        "command": "crosshair",
+        "command": "prove --crosshair",
         "verdict": "counterexample" if any(r.status == REFUTED for r in results) else "held",
         "contracts": [
             {"contract": r.contract, "status": r.status, "call": r.call, "told": r.told}

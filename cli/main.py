@@ -11,7 +11,6 @@ from radixproof import __version__
 from radixproof.cli import (
     bench,
     check,
-    crosshair,
     diff,
     explore,
     prove,
@@ -51,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"radixproof {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     told = (
-        *(check, prove, explore, crosshair, diff, replay, reproduce),
+        *(check, prove, explore, diff, replay, reproduce),
         *(spec, variants, workload, bench),
     )
     for command in told:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from radixproof.cli import as_json
+from radixproof.cli import as_json, crosshair
 from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
 from radixproof.cli.options import add_json, seconds, writable
 from radixproof.cli.report import config_text, operation_text
@@ -27,6 +27,7 @@ from radixproof.invariants.proofs.theories import THEORIES
 from radixproof.invariants.proofs.vacuity import chains, falsified
 from radixproof.invariants.proofs.variants import WRONG
 from radixproof.model.trace import dumps
+from radixproof.stateful_tests.contracts.check import SECONDS as CONTRACT_SECONDS
 from radixproof.stateful_tests.refuted import Reached, reach
 
 SOLVERS = {Z3: (Z3,), CVC5: (CVC5,), "both": (Z3, CVC5)}
@@ -38,17 +39,26 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--variant", metavar="M-n", help="prove a known-wrong rule instead")
     parser.add_argument("--solver", choices=tuple(SOLVERS), default=Z3)
     parser.add_argument(
-        "--timeout", type=seconds, default=SECONDS, metavar="S", help="per obligation and solver"
+        "--timeout",
+        type=seconds,
+        metavar="S",
+        help=f"per obligation and solver ({SECONDS:g}), per contract ({CONTRACT_SECONDS:g})",
     )
     parser.add_argument("--summary", action="store_true", help="no line per obligation")
     parser.add_argument(
         "--guards", action="store_true", help="drop each conjunct of each guard: what notices?"
+    )
+    parser.add_argument(
+        "--crosshair", action="store_true", help="the contracts of the pure functions instead"
     )
     add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.crosshair:
+        return crosshair.run(args)
+    args.timeout = args.timeout or SECONDS
     target = writable(args.json)
     rule = rule_of(args.variant)
     theories = [rule.theory] if rule else list(THEORIES.values())

@@ -15,7 +15,16 @@ from itertools import permutations
 from marshal import dumps
 from typing import Any
 
-from radixproof.model.snapshot import Move, Node, Placement, Request, Slots, Snapshot, Transfer
+from radixproof.model.snapshot import (
+    Candidate,
+    Move,
+    Node,
+    Placement,
+    Request,
+    Slots,
+    Snapshot,
+    Transfer,
+)
 
 DIGEST_SIZE = 16
 """Bytes; states are told apart by digest (docs/explore.md says how likely an error is)."""
@@ -34,7 +43,7 @@ def form(snapshot: Snapshot) -> Form:
     forms = [
         _Renaming(snapshot, tokens, requests).form()
         for tokens in _token_names(snapshot)
-        for requests in permutations(range(len(snapshot.requests)))
+        for requests in permutations(known_requests(snapshot))
     ]
     return forms[0] if len(forms) == 1 else min(forms, key=lambda f: dumps(f, 2))
 
@@ -47,21 +56,27 @@ def _token_names(snapshot: Snapshot) -> Iterator[Mapping[int, int]]:
     nodes = snapshot.nodes
     lists = (*snapshot.lru.values(), *snapshot.host_lru.values())
     listed = dict.fromkeys(t for order in lists for i in order for t in nodes[i].tokens)
-    used = {t for n in nodes for t in n.tokens} | {t for r in snapshot.requests for t in r.tokens}
+    used = {t for n in nodes for t in n.tokens}
+    used |= {t for r in snapshot.requests for t in r.tokens}
+    used |= {t for c in snapshot.candidates for t in c.tokens}
     for rest in permutations(sorted(used - set(listed))):
         yield {token: name for name, token in enumerate((*listed, *rest))}
+
+
+def known_requests(snapshot: Snapshot) -> list[str]:
+    """Names of the requests that run or wait."""
+    return [r.name for r in snapshot.requests] + [c.name for c in snapshot.candidates]
 
 
 class _Renaming:
     """One choice of names, carried through the whole state."""
 
     def __init__(
-        self, snapshot: Snapshot, tokens: Mapping[int, int], requests: tuple[int, ...]
+        self, snapshot: Snapshot, tokens: Mapping[int, int], requests: tuple[str, ...]
     ) -> None:
         self.snapshot = snapshot
         self.tokens = tokens
-        self.requests = [snapshot.requests[i] for i in requests]
-        self.names = {r.name: i for i, r in enumerate(self.requests)}
+        self.names = {name: i for i, name in enumerate(requests)}
         spelled = [(n.namespace, self.spell(n.tokens)) for n in snapshot.nodes]
         self.order = sorted(range(len(spelled)), key=spelled.__getitem__)
         self.index = {old: new for new, old in enumerate(self.order)}
@@ -89,7 +104,8 @@ class _Renaming:
             tuple(sorted(self.accessed())),
             tuple(self.nodes(order) for order in s.lru.values()),
             tuple(self.nodes(order) for order in s.host_lru.values()),
-            tuple(map(self.request, self.requests)),
+            tuple(sorted(map(self.candidate, s.candidates))),
+            tuple(map(self.request, sorted(s.requests, key=lambda r: self.names[r.name]))),
             tuple(self.transfer(t) for t in (*s.writes, *s.loads)),
             tuple(sorted(self.receipts())),
             self.mapped(),
@@ -107,6 +123,7 @@ class _Renaming:
             -1 if n.pending is None else self.acks.get(n.pending, -2),
             self.placement("full", n.full),
             self.placement("swa", n.swa),
+            self.placement("mamba", n.mamba),
         )
 
     def placement(self, component: str, p: Placement | None) -> Form | None:
@@ -127,7 +144,15 @@ class _Renaming:
         lengths = (r.prompt_len, r.committed, r.protected, r.swa_evicted)
         row = self.held("full", r.row)
         where = (r.namespace, self.spell(r.tokens), self.index[r.last_node])
-        return (*where, *lengths, r.priority, row)
+        states = tuple(
+            None if slot is None else self.held("mamba", (slot,))
+            for slot in (r.state_slot, r.state_source)
+        )
+        return (self.names[r.name], *where, *lengths, r.priority, row, *states, r.zero_state)
+
+    def candidate(self, c: Candidate) -> Form:
+        where = (c.namespace, self.spell(c.tokens), self.index[c.last_node], c.best_match)
+        return (self.names[c.name], *where, c.priority)
 
     def transfer(self, t: Transfer) -> Form:
         moves = tuple(self.move(m) for m in t.moves)
@@ -142,7 +167,7 @@ class _Renaming:
         for r in self.snapshot.receipts:
             starts = (-1 if start is None else start for start in (r.full_start, r.swa_start))
             name = self.names[r.name] if r.owner == "request" else -1
-            yield (r.tier, r.owner, name, self.index[r.anchor], *starts)
+            yield (r.tier, r.owner, name, self.index[r.anchor], *starts, r.state)
 
     def mapped(self) -> Form:
         """The SWA slots behind FULL slots; every owned FULL slot has its name by now."""

@@ -12,6 +12,7 @@ from itertools import product
 from radixproof.model import operations as op
 from radixproof.model.keys import floor_page
 from radixproof.model.snapshot import Snapshot
+from radixproof.stateful_tests.explore.canonical import known_requests
 from radixproof.stateful_tests.explore.scope import EVERYTHING, Scope
 
 
@@ -26,9 +27,8 @@ def within(scope: Scope, state: Snapshot, operation: op.Operation) -> bool:
     Names are interchangeable: who comes next takes the first one that is free.
     """
     match operation:
-        case op.Admit():
-            running = [r.name for r in state.requests]
-            return operation.request == _first_free(requests(scope), running)
+        case op.Admit() | op.Prepare():
+            return operation.request == _first_free(requests(scope), known_requests(state))
         case op.Lock() | op.HostLock():
             tier = "device" if isinstance(operation, op.Lock) else "host"
             holding = [r.name for r in state.receipts if r.owner == "client" and r.tier == tier]
@@ -98,12 +98,12 @@ def _host_unlock(scope: Scope) -> Iterator[op.Operation]:
 
 
 def _evict(scope: Scope) -> Iterator[op.Operation]:
-    """Of one component or of both in one call."""
-    full = _amounts(scope, "full")
-    swa = _amounts(scope, "swa") if scope.config.has_swa else []
-    yield from (op.Evict(count) for count in full)
-    yield from (op.Evict(0, count) for count in swa)
-    yield from (op.Evict(*counts) for counts in product(full, swa))
+    """Of one component or of all in one call."""
+    amounts = {c: _amounts(scope, c) for c in scope.config.components}
+    for component, counts in amounts.items():
+        yield from (op.Evict(**{component: count}) for count in counts)
+    for together in product(*amounts.values()):
+        yield op.Evict(**dict(zip(amounts, together, strict=True)))
 
 
 def _evict_host(scope: Scope) -> Iterator[op.Operation]:
@@ -134,6 +134,26 @@ def _admit(scope: Scope) -> Iterator[op.Operation]:
     rest = (scope.priorities, scope.load_back, scope.quotas)
     for name, tokens, priority, load, quota in product(requests(scope), keys(scope), *rest):
         yield op.Admit(name, tokens, "", priority, load, quota)
+
+
+def _prepare(scope: Scope) -> Iterator[op.Operation]:
+    for name, tokens, priority in product(requests(scope), keys(scope), scope.priorities):
+        yield op.Prepare(name, tokens, "", priority)
+
+
+def _proceed(scope: Scope) -> Iterator[op.Operation]:
+    yield from (
+        op.Proceed(*arguments)
+        for arguments in product(requests(scope), scope.load_back, scope.quotas)
+    )
+
+
+def _retract(scope: Scope) -> Iterator[op.Operation]:
+    yield from map(op.Retract, requests(scope))
+
+
+def _release_window(scope: Scope) -> Iterator[op.Operation]:
+    yield from map(op.ReleaseWindow, requests(scope))
 
 
 def _prefill(scope: Scope) -> Iterator[op.Operation]:
@@ -183,6 +203,10 @@ _OF = {
     "execute": _execute,
     "observe": _observe,
     "admit": _admit,
+    "prepare": _prepare,
+    "proceed": _proceed,
+    "retract": _retract,
+    "release_window": _release_window,
     "prefill": _prefill,
     "decode": _decode,
     "slide_window": _slide_window,

@@ -6,10 +6,11 @@ state with every legal one; docs/explore.md says what a scope leaves out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
-from radixproof.model.config import CacheConfig
+from radixproof.model.config import COMPONENTS, FULL, MAMBA, WRITE_BACK, CacheConfig
 from radixproof.model.errors import ConfigError
 from radixproof.model.operations import OPERATIONS
 
@@ -50,6 +51,15 @@ class Scope:
     """Whether a client's insert is a chunk of a longer one."""
     priorities: tuple[int, ...] = (0,)
 
+    def __post_init__(self) -> None:
+        """Raises ``ConfigError`` where the canonical form would merge what is not the same.
+
+        It drops ages and hits beyond the threshold, and takes the tree's keys for tokens.
+        """
+        policy = getattr(self.config, "eviction_policy", "lru")
+        if policy not in ("lru", "mru", "priority") or getattr(self.config, "bigram", False):
+            raise ConfigError(f"explore knows no {policy} eviction, and no bigram keys")
+
 
 BOUNDS = ("alphabet", "longest", "requests", "holders", "failures", "device", "host", "window")
 """What can be bounded by a number; ``device`` and ``host`` are slots of each pool there."""
@@ -60,9 +70,9 @@ def bounded(scope: Scope, bounds: Mapping[str, int]) -> Scope:
     config = scope.config
     for name, value in bounds.items():
         if name == "device":
-            config = replace(config, full_slots=value, swa_slots=value if config.has_swa else 0)
+            config = _with_slots(config, config.components, value)
         elif name == "host":
-            config = replace(config, host_full_slots=value, host_swa_slots=value)
+            config = _with_slots(config, [f"host_{c}" for c in config.components], value)
         elif name == "window":
             config = replace(config, sliding_window=value)
         elif value < (1 if name in ("alphabet", "longest") else 0):
@@ -73,16 +83,21 @@ def bounded(scope: Scope, bounds: Mapping[str, int]) -> Scope:
     return replace(scope, name=f"{scope.name} with {told}" if told else scope.name, config=config)
 
 
+def _with_slots(config: CacheConfig, pools: Iterable[str], slots: int) -> CacheConfig:
+    return replace(config, **{f"{pool}_slots": slots for pool in pools})  # type: ignore[arg-type]
+
+
+WAITING = ("prepare", "proceed", "retract", "release_window")
+"""What a request does that is not admitted at once, or gives its window back early."""
+
 TINY = Scope(
     "tiny",
-    CacheConfig(
-        page_size=1,
-        sliding_window=1,
-        full_slots=2,
-        swa_slots=2,
-        host_full_slots=2,
-        host_swa_slots=2,
+    _with_slots(
+        CacheConfig(page_size=1, sliding_window=1),
+        [f"{tier}{c}" for tier in ("", "host_") for c in COMPONENTS],
+        2,
     ),
+    operations=tuple(name for name in OPERATIONS if name not in WAITING),
     alphabet=1,
     longest=2,
     requests=1,
@@ -92,10 +107,26 @@ TINY = Scope(
     limits=(None,),
     load_back=(True,),
 )
-SMALL = replace(TINY, name="small", alphabet=2)
-MEDIUM = bounded(
-    replace(TINY, name="medium"),
-    {"alphabet": 2, "longest": 4, "requests": 2, "device": 6, "host": 6, "window": 2},
-)
-SCOPES = {scope.name: scope for scope in (TINY, SMALL, replace(MEDIUM, name="medium"))}
-"""``tiny`` for every commit, ``small`` for a quarter of an hour, ``medium`` for days."""
+
+
+def _like_tiny(name: str, **changes: Any) -> Scope:
+    """Another configuration in the bounds of ``tiny``."""
+    return replace(TINY, name=name, config=replace(TINY.config, **changes))
+
+
+SCOPES = {
+    scope.name: scope
+    for scope in (
+        TINY,
+        replace(bounded(TINY, {"host": 1}), name="waiting", operations=tuple(OPERATIONS)),
+        _like_tiny("write-back", write_policy=WRITE_BACK),
+        _like_tiny("mamba", components=(FULL, MAMBA)),
+        replace(TINY, name="small", alphabet=2),
+        replace(
+            bounded(TINY, {"alphabet": 2, "requests": 2, "device": 6, "host": 6, "window": 2}),
+            name="medium",
+            longest=4,
+        ),
+    )
+}
+"""``tiny`` for every commit, the next three beside it, ``small`` for an hour, ``medium`` open."""

@@ -58,6 +58,7 @@ def one_line(text: str) -> bool:
         ["workload", "."],
         ["bench", "everything"],
         ["explore", "--scope", "huge"],
+        ["prove", "--crosshair", "--variant", "M-1"],
         ["explore", "--bounds", "depth=3"],
         ["explore", "--bounds", "alphabet=0"],
         ["explore", "--bounds", "device=0"],

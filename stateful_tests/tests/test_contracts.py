@@ -221,7 +221,7 @@ def test_the_command_reports_each_contract(
     )
     monkeypatch.setattr(crosshair, "check_all", lambda seconds: check_all(chosen, seconds))
     target = tmp_path / "x.json"
-    assert main(["crosshair", "--timeout", "20", "--json", str(target)]) == 1
+    assert main(["prove", "--crosshair", "--timeout", "20", "--json", str(target)]) == 1
     assert "1 confirmed, 1 refuted" in capsys.readouterr().out
     assert json.loads(target.read_text(encoding="utf-8"))["verdict"] == "counterexample"
 
@@ -230,7 +230,7 @@ def test_without_crosshair_there_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(checking, "find_spec", lambda name: None)
-    assert main(["crosshair"]) == 2
+    assert main(["prove", "--crosshair"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     with pytest.raises(CrossHairError):
         next(check_all())

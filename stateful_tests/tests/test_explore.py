@@ -16,6 +16,7 @@ from radixproof.impl.torch_cache.node import Node
 from radixproof.impl.torch_cache.subject import TorchSubject, open_torch
 from radixproof.model import operations as op
 from radixproof.model.config import FULL, CacheConfig
+from radixproof.model.errors import ConfigError
 from radixproof.model.outcome import Status
 from radixproof.model.reference import ReferenceModel
 from radixproof.model.subject import OpenSubject
@@ -31,7 +32,7 @@ from radixproof.stateful_tests.explore.errors import (
 )
 from radixproof.stateful_tests.explore.expansion import Expander
 from radixproof.stateful_tests.explore.operations import universe, within
-from radixproof.stateful_tests.explore.scope import EVERYTHING, SCOPES, Scope
+from radixproof.stateful_tests.explore.scope import EVERYTHING, SCOPES, Scope, bounded
 from radixproof.stateful_tests.explore.search import explore
 from radixproof.stateful_tests.explore.states import States
 from radixproof.stateful_tests.explore.store import Progress, Store
@@ -161,8 +162,18 @@ def plain_search(scope: Scope) -> tuple[int, int]:
         (replace(MINI, alphabet=2, holders=1), 4),
         (replace(MINI, requests=2), 5),
         (replace(MINI, failures=1, config=replace(CONFIG, components=(FULL,))), 5),
+        (replace(MINI, requests=2, operations=tuple(op.OPERATIONS)), 4),
+        (replace(SCOPES["mamba"], requests=2), 5),
+        (replace(SCOPES["write-back"], alphabet=2), 4),
     ],
-    ids=["tokens and holders", "requests", "failures, FULL alone"],
+    ids=[
+        "tokens and holders",
+        "requests",
+        "failures, FULL alone",
+        "waiting",
+        "MAMBA",
+        "write-back",
+    ],
 )
 def test_merged_states_have_the_same_edges(scope: Scope, depth: int) -> None:
     """Exact states, clocks, hits and ages included, that share a digest: a bisimulation."""
@@ -214,8 +225,9 @@ def test_renamed_states_are_one(left: list[op.Operation], right: list[op.Operati
         ([op.Admit("r1", (1, 1))], [op.Admit("r1", (1, 2))]),
         ([op.Insert((1,))], [op.Insert((1,)), op.FailAllocation("swa")]),
         ([op.Insert((1,))], [op.Insert((1,)), op.Lock("a", ())]),
+        ([op.Admit("r1", (1, 1))], [op.Prepare("r1", (1, 1))]),
     ],
-    ids=["tokens", "executed", "recency", "prompts", "failures", "root locks"],
+    ids=["tokens", "executed", "recency", "prompts", "failures", "root locks", "waiting"],
 )
 def test_different_states_are_two(left: list[op.Operation], right: list[op.Operation]) -> None:
     states = [model_of(WIDE, *side).snapshot() for side in (left, right)]
@@ -257,6 +269,21 @@ def test_counts_do_not_depend_on_the_number_of_processes() -> None:
     alone, together = explore(MINI, open_torch, jobs=1), explore(MINI, open_torch, jobs=3)
     assert replace(alone.progress, seconds=0) == replace(together.progress, seconds=0)
     assert alone.states == together.states
+
+
+def test_a_scope_that_the_canonical_form_would_get_wrong_is_refused() -> None:
+    with pytest.raises(ConfigError, match="fifo"):
+        replace(MINI, config=Fifo())
+    with pytest.raises(ConfigError, match="bigram"):
+        replace(MINI, config=Bigram())
+
+
+class Fifo(CacheConfig):
+    eviction_policy = "fifo"
+
+
+class Bigram(CacheConfig):
+    bigram = True
 
 
 def test_an_exploration_is_gone_on_with(tmp_path: Path) -> None:
@@ -382,7 +409,19 @@ def test_an_interrupt_keeps_what_was_done(tmp_path: Path) -> None:
     assert replace(report.progress, seconds=0) == replace(whole.progress, seconds=0)
 
 
-def test_tiny_is_exhausted_and_holds() -> None:
-    report = explore(SCOPES["tiny"], open_torch, jobs=2)
+@pytest.mark.parametrize(
+    "scope",
+    [
+        SCOPES["tiny"],
+        SCOPES["mamba"],
+        bounded(SCOPES["write-back"], {"host": 1}),
+        pytest.param(SCOPES["write-back"], marks=pytest.mark.nightly),
+        pytest.param(SCOPES["waiting"], marks=pytest.mark.nightly),
+    ],
+    ids=lambda scope: scope.name,
+)
+def test_the_torch_cache_conforms_on_every_edge(scope: Scope) -> None:
+    report = explore(scope, open_torch, jobs=2)
+    assert report.counterexample is None
     assert report.exhausted
-    assert report.progress.executed == report.progress.edges > 10_000
+    assert report.progress.executed == report.progress.edges > 5_000
