@@ -335,6 +335,24 @@ def test_the_shortest_counterexample_of_the_skipped_backup() -> None:
     assert found.trace.operations == (op.Insert((1, 1)),)
 
 
+@pytest.mark.parametrize(
+    ("id", "operations", "slug"),
+    [
+        ("M-3", 1, "pending-writes-keep-their-source"),
+        ("M-4", 3, "device-slots-have-one-owner"),
+        ("M-7", 4, "swa-data-needs-full-data"),
+        ("M-20", 4, "free-slots-are-unmapped"),
+        ("M-23", 4, "host-eviction-takes-only-what-is-host-only"),
+    ],
+)
+def test_the_shortest_counterexamples(id: str, operations: int, slug: str) -> None:
+    """How many operations it takes to show a wrong rule, transfers included; no search is luckier."""
+    found = explore(SCOPES["tiny"], VARIANTS[id].open).counterexample
+    assert found is not None
+    assert len(found.trace.operations) == operations
+    assert slug in found.slugs
+
+
 def test_the_counterexample_does_not_depend_on_the_number_of_processes() -> None:
     found = [explore(MINI, VARIANTS["M-3"].open, jobs=jobs).counterexample for jobs in (1, 3)]
     assert found[0] is not None
