@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from radixproof.benchmarks import explore, harness
+from radixproof.benchmarks import alternatives, explore, harness
 from radixproof.cli import as_json
 from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
 from radixproof.cli.options import add_json, natural, positive, writable
@@ -14,9 +14,11 @@ from radixproof.stateful_tests.explore.residency.promela import SpinError
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("bench", help="what checking costs, as ratios")
-    parser.add_argument("benchmark", choices=("harness", "explore"))
+    parser.add_argument("benchmark", choices=("harness", "explore", "alternatives"))
     parser.add_argument("--seed", type=natural, default=0, metavar="N")
-    parser.add_argument("--rounds", type=positive, metavar="N", help="harness: 10, explore: 3")
+    parser.add_argument(
+        "--rounds", type=positive, metavar="N", help="harness: 10, explore: 3, alternatives: 1500"
+    )
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -32,6 +34,9 @@ def run(args: argparse.Namespace) -> int:
             print(f"COUNTS DIFFER: {problem}")
             return COUNTEREXAMPLE
         told = explore_text(result)
+    elif args.benchmark == "alternatives":
+        result = alternatives.run(args.seed, args.rounds or 1500)
+        told = alternatives.table(result)
     else:
         result = harness.run(args.seed, args.rounds or 10)
         told = harness_text(result)

@@ -29,15 +29,31 @@ def write_backup(state: State, node: Page) -> bool:
     From the top, stopping at the first failure: a host copy without its prefix could never be
     loaded back (I-1). Ancestors that were completed stay backed up.
     """
-    unbacked = [n for n in state.tree.path(node) if "host_full" not in n.held]
-    return all(back_up_one(state, n) for n in unbacked)
+    if state.rules.backup_in_split:
+        parent = state.tree.parent(node)
+        rooted = parent is state.tree.root or "host_full" in parent.held
+        return rooted and back_up_one(state, node)
+    return all(back_up_one(state, n) for n in unbacked_path(state, node))
+
+
+def unbacked_path(state: State, node: Page) -> list[Page]:
+    """The node and its unbacked ancestors, root first."""
+    return [n for n in state.tree.path(node) if "host_full" not in n.held]
+
+
+def back_up_split(state: State, upper: Page) -> None:
+    """The alternative rule: a split backs up its upper part (alternatives.py)."""
+    if state.config.writes_through and FULL in upper.held and "host_full" not in upper.held:
+        write_backup(state, upper)
 
 
 def back_up_one(state: State, node: Page) -> bool:
     """Host slots, the queued copy, the commit and the lock of one node; False: refused."""
     host = allocate_host(state, node)
+    state.tally["backups refused"] += host is None
     if host is None:
         return False
+    state.tally["tokens written"] += state.tree.length(node)
     tree = state.tree
     moves = {c: (tree.held(node, c) or (), slots) for c, slots in host.items()}
     for component, slots in host.items():
@@ -60,10 +76,10 @@ def write_back(state: State, leaf: Page) -> bool:
 
     Its ancestors need no host copy (6.6, mode back).
     """
-    if not back_up_one(state, leaf):
-        return False
+    chain = unbacked_path(state, leaf) if state.rules.path_under_write_back else [leaf]
+    copied = all(back_up_one(state, n) for n in chain)
     drain_writes(state)
-    return True
+    return copied
 
 
 def allocate_host(state: State, node: Page) -> dict[str, Slots] | None:

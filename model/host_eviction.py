@@ -78,6 +78,7 @@ def evict_host_leaf(state: State, leaf: Page, freed: Freed) -> Page:
     Nothing is pruned above it: a parent has FULL data on some tier (I-7).
     """
     parent = state.tree.parent(leaf)
+    state.tally["host tokens evicted"] += state.tree.length(leaf)
     emit_removed(state, CPU, state.tree.pages(leaf))
     for component in state.config.components:
         if f"host_{component}" in leaf.held:

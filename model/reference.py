@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from radixproof.model import operations as op
 from radixproof.model import requests
 from radixproof.model.admission import drop, prepare, proceed
+from radixproof.model.alternatives import THE_RULES, Rules
+from radixproof.model.backup import back_up_split
 from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
 from radixproof.model.errors import ErrorKind, IllegalUse
 from radixproof.model.events import emit_cleared
@@ -41,10 +44,17 @@ class ReferenceModel:
 
     name = "model"
 
-    def __init__(self, config: CacheConfig) -> None:
+    def __init__(self, config: CacheConfig, rules: Rules = THE_RULES) -> None:
         self.config = config
-        self.state = State.empty(config)
-        emit_cleared(self.state)
+        self.rules = rules
+        self.state = self._new_state()
+
+    def _new_state(self) -> State:
+        state = State.empty(self.config, self.rules)
+        if self.rules.backup_in_split:
+            state.tree.on_split = partial(back_up_split, state)
+        emit_cleared(state)
+        return state
 
     def apply(self, operation: op.Operation) -> Outcome:
         perform: Callable[[Any], Outcome] = getattr(self, f"_{op.NAMES[type(operation)]}")
@@ -300,9 +310,9 @@ class ReferenceModel:
             raise IllegalUse(ErrorKind.BUSY, "requests, locks or transfers are in flight")
         memory = state.memory
         memory.reset()
-        self.state = State.empty(self.config)
+        self.state = self._new_state()
         self.state.memory = memory
-        emit_cleared(self.state)
+        self.state.tally = state.tally
         return ok()
 
     def _fail_allocation(self, o: op.FailAllocation) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from radixproof.model.alternatives import THE_RULES, Rules
 from radixproof.model.blocks import Event
 from radixproof.model.config import COMPONENTS, FULL, MAMBA, SWA, CacheConfig
 from radixproof.model.memory import Memory
@@ -107,11 +108,14 @@ class State:
     candidates: dict[str, Candidate] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     """Of the operation that led here."""
+    rules: Rules = THE_RULES
+    tally: Counter[str] = field(default_factory=Counter)
+    """What the comparison of alternatives counts; no rule reads it."""
     _counts: dict[tuple[str, str], Counter[Page]] = field(default_factory=dict)
 
     @classmethod
-    def empty(cls, config: CacheConfig) -> State:
-        return cls(config, Tree(config.page_size), Memory(config))
+    def empty(cls, config: CacheConfig, rules: Rules = THE_RULES) -> State:
+        return cls(config, Tree(config.page_size), Memory(config), rules=rules)
 
     # Locks are sums over live receipts (I-11)
 

@@ -7,7 +7,7 @@ Splitting a node is therefore only a new record in the middle of the run: no dat
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from radixproof.model.keys import floor_page
@@ -64,6 +64,8 @@ class Tree:
         self.clock = 0
         self.recency = 0
         self.ids = 0
+        self.on_split: Callable[[Page], object] | None = None
+        """Told of each new upper part; only an alternative rule listens (alternatives.py)."""
         self.root = Page("", (), None)
         self.root.record = self.new_record()
 
@@ -193,6 +195,8 @@ class Tree:
             pending=lower.pending,
         )
         lower.accessed = (self.tick(), 0)
+        if self.on_split is not None:
+            self.on_split(page)
         return page
 
     def _part_recency(self, page: Page, upper: Record, lower: Record) -> None:

@@ -24,7 +24,7 @@ def _has_state(view: View, namespace: str, tokens: tuple[int, ...]) -> bool:
 
 
 @step_invariant(
-    "S-insert-7",
+    "S-insert-8",
     op.Insert,
     formula="ok => state_taken = 1 iff the key's node has a state after and had none before; a key"
     " that is spelled after has one",
