@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from radixproof.invariants.catalogue import WRITE_BACK, Step, step_invariant
-from radixproof.invariants.steps.compare import host_is_ample, tier_of
+from radixproof.invariants.steps.compare import host_is_ample, is_ok, tier_of
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
 from radixproof.model.config import MAMBA
@@ -17,14 +17,17 @@ _ONLY_EVICTING = (op.Evict, op.LoadBack, op.Admit, op.Proceed, op.Decode)
 @step_invariant(
     "S-write-back-1",
     *_ONLY_EVICTING,
-    formula="n.c.host after and not before => n was on device before and is evicted after",
+    op.Prefill,
+    formula="n.c.host after and not before => n was on device before and is evicted after (Prefill:"
+    " where it is refused)",
     without_it="Evicting one leaf would copy its whole path, or fail although the leaf fits.",
     taught_by="M-1e",
     holds_under=WRITE_BACK,
 )
 def only_what_is_evicted_is_written_back(step: Step) -> Iterator[Fault]:
     """Under write-back only nodes that leave the device get a host copy."""
-    if not step.before.config.writes_back:
+    inserts = isinstance(step.operation, op.Prefill) and is_ok(step)
+    if not step.before.config.writes_back or inserts:
         return
     for i, n in enumerate(step.after.nodes):
         b = step.origin.get(i)

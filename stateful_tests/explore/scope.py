@@ -56,8 +56,8 @@ class Scope:
 
         It drops ages and hits beyond the threshold, and takes the tree's keys for tokens.
         """
-        policy = getattr(self.config, "eviction_policy", "lru")
-        if policy not in ("lru", "mru", "priority") or getattr(self.config, "bigram", False):
+        policy = self.config.eviction_policy
+        if policy not in ("lru", "mru", "priority") or self.config.bigram:
             raise ConfigError(f"explore knows no {policy} eviction, and no bigram keys")
 
 

@@ -273,17 +273,9 @@ def test_counts_do_not_depend_on_the_number_of_processes() -> None:
 
 def test_a_scope_that_the_canonical_form_would_get_wrong_is_refused() -> None:
     with pytest.raises(ConfigError, match="fifo"):
-        replace(MINI, config=Fifo())
+        replace(MINI, config=replace(MINI.config, eviction_policy="fifo"))
     with pytest.raises(ConfigError, match="bigram"):
-        replace(MINI, config=Bigram())
-
-
-class Fifo(CacheConfig):
-    eviction_policy = "fifo"
-
-
-class Bigram(CacheConfig):
-    bigram = True
+        replace(MINI, config=replace(MINI.config, bigram=True))
 
 
 def test_an_exploration_is_gone_on_with(tmp_path: Path) -> None:
@@ -346,7 +338,7 @@ def test_the_shortest_counterexample_of_the_skipped_backup() -> None:
     ],
 )
 def test_the_shortest_counterexamples(id: str, operations: int, slug: str) -> None:
-    """How many operations it takes to show a wrong rule, transfers included; no search is luckier."""
+    """How many operations it takes to show a wrong rule; no search is luckier."""
     found = explore(SCOPES["tiny"], VARIANTS[id].open).counterexample
     assert found is not None
     assert len(found.trace.operations) == operations

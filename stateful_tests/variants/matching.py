@@ -10,7 +10,9 @@ _WRONG = (
     "a-match-finds-the-longest-usable-prefix",
     "requests-read-their-own-prefix",
     "an-admitted-request-holds-its-prefix",
+    "an-admission-reports-what-a-match-would",
 )
+"""An admission is a match: where it reports the wrong hit first, it is the same wrong rule."""
 
 
 @variant("M-25", "the SWA validator does not start anew after a gap", *_WRONG)
@@ -23,7 +25,6 @@ class IgnoresGaps(TorchCache):
     "M-25b",
     "the SWA validator wants a whole window even at the root",
     *_WRONG,
-    "an-admission-reports-what-a-match-would",
     "device-slots-have-one-owner",
 )
 class LosesShortPrefixes(TorchCache):
