@@ -26,8 +26,8 @@ def run(args: argparse.Namespace) -> int:
     print(judgement_text(judged, args.subject, spent))
     if judged.found:
         return COUNTEREXAMPLE
-    if judged.interrupted:
-        raise UsageError("interrupted; what was checked until then held")
+    if judged.stopped:
+        raise UsageError(f"{judged.stopped}; what was checked until then held")
     return HELD
 
 
@@ -40,8 +40,8 @@ def _result(args: argparse.Namespace, judged: Judgement, spent: float) -> dict[s
         "seed": judged.seed,
         "walks": judged.walks,
         "failing_walks": judged.failing_walks,
-        "verdict": "counterexample" if judged.found else "held",
-        "interrupted": judged.interrupted,
+        "verdict": "counterexample" if judged.found else "stopped" if judged.stopped else "held",
+        "stopped": judged.stopped,
         "counterexamples": [
             {
                 "walk_seed": f.seed,

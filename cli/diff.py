@@ -9,11 +9,12 @@ from time import monotonic
 from radixproof.cli import as_json
 from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
 from radixproof.cli.options import add_json, add_limits, limits_of, natural, seconds, writable
-from radixproof.cli.releases import add_release, environment_of, is_release, reach_of, source_of
+from radixproof.cli.releases import add_release, environment_of, is_release, reach_of, start
 from radixproof.cli.report import counterexample_text, keep
+from radixproof.impl.sglang.wheels import RUST
 from radixproof.stateful_tests.corpus import load
 from radixproof.stateful_tests.sglang.diff import Pair, first_difference
-from radixproof.stateful_tests.sglang.process import ReleaseProcess, Unusable
+from radixproof.stateful_tests.sglang.process import ReleaseProcess
 from radixproof.stateful_tests.verdict import Counterexample
 
 TRACES = 200
@@ -70,7 +71,7 @@ def _compare(
 ) -> tuple[Counterexample | None, int]:
     if args.trace is not None:
         return pair.compare(load(Path(args.trace))), 1
-    if pair.left.source.core == pair.right.source.core == "rust":
+    if pair.left.source.core == pair.right.source.core == RUST:
         raise UsageError("one of the two needs a Python core, from whose states traces are drawn")
     first = args.seed * 1_000_003
     count = TRACES if args.time is None else 1 << 30
@@ -81,8 +82,5 @@ def _compare(
 
 def _process(args: argparse.Namespace, which: int) -> ReleaseProcess:
     name: str = args.subject[which]
-    core = "rust" if name.endswith("+rust") else args.core
-    try:
-        return ReleaseProcess(source_of(name.removesuffix("+rust"), core), environment_of(args))
-    except Unusable as problem:
-        raise UsageError(str(problem)) from None
+    core = RUST if name.endswith("+rust") else args.core
+    return start(name.removesuffix("+rust"), core, environment_of(args))

@@ -27,10 +27,11 @@ from radixproof.model.errors import ConfigError, TraceError
 from radixproof.stateful_tests.explore.errors import ExploreError
 from radixproof.stateful_tests.mooncake import WorkloadError
 from radixproof.stateful_tests.replay import IllegalTrace
+from radixproof.stateful_tests.sglang.process import Unusable
 
 _WRONG_USE = (
     *(UsageError, TraceError, ConfigError, IllegalTrace, WorkloadError),
-    *(SolverMissing, ExploreError),
+    *(SolverMissing, ExploreError, Unusable),
 )
 
 

@@ -74,7 +74,7 @@ def subject_of(args: argparse.Namespace) -> OpenSubject:
     if name in VARIANTS:
         return VARIANTS[name].open
     if name.startswith("sglang"):
-        raise UsageError("this command does not take SGLang; check, replay, diff and export do")
+        raise UsageError("this command does not take SGLang; check, replay and diff do")
     raise UsageError(f"no subject {name!r}; there are {SUBJECTS}")
 
 

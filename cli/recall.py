@@ -9,10 +9,10 @@ from typing import Any
 from radixproof.cli import as_json
 from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
 from radixproof.cli.options import add_json, positive, seconds, writable
-from radixproof.cli.releases import source_of
+from radixproof.cli.releases import start
+from radixproof.impl.sglang.wheels import PYTHON
 from radixproof.stateful_tests.bugs.releases import RELEASE_BUGS, ReleaseBug
 from radixproof.stateful_tests.sglang.judge import Judgement, judge
-from radixproof.stateful_tests.sglang.process import ReleaseProcess, Unusable
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -44,12 +44,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _row(bug: ReleaseBug, seeds: int, limit: float) -> dict[str, Any]:
-    source = source_of(f"sglang=={bug.shows}", "python")
-    try:
-        with ReleaseProcess(source, bug.environment) as process:
-            runs = [judge(process, bug.hunt(limit), seed) for seed in range(seeds)]
-    except Unusable as problem:
-        raise UsageError(str(problem)) from None
+    with start(f"sglang=={bug.shows}", PYTHON, bug.environment) as process:
+        runs = [judge(process, bug.hunt(limit), seed) for seed in range(seeds)]
     finds = [found for run in runs if (found := _wanted(bug, run)) is not None]
     return {
         "bug": bug.id,

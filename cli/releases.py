@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 
 from radixproof.cli.errors import UsageError
 from radixproof.cli.report import counterexample_text, keep
 from radixproof.impl.sglang.wheels import (
     CORES,
     PYTHON,
+    RUST,
     NoSuchRelease,
-    Source,
     locate,
     require_packages,
 )
@@ -58,23 +59,24 @@ def environment_of(args: argparse.Namespace) -> dict[str, str]:
     return dict(setting.split("=", 1) for setting in args.set)
 
 
-def source_of(subject: str, core: str) -> Source:
-    """Where the release is; fetches its wheel. Raises ``UsageError``."""
-    try:
-        require_packages()
-        return locate(subject, core)
-    except NoSuchRelease as problem:
-        raise UsageError(str(problem)) from None
-
-
-def process_of(args: argparse.Namespace, subject: str | None = None) -> ReleaseProcess:
-    """A process that holds the release. Raises ``UsageError``."""
+def process_of(args: argparse.Namespace) -> ReleaseProcess:
+    """A process that holds the release to be judged. Raises ``UsageError``."""
     if args.device != "cpu":
         raise UsageError("--device cuda goes with --subject torch only")
-    source = source_of(subject or args.subject, args.core)
+    if args.core == RUST:
+        raise UsageError(
+            "the Rust core shows no nodes to judge; compare it with the Python core:"
+            f" radixproof diff --subject {args.subject} --subject {args.subject}+rust"
+        )
+    return start(args.subject, args.core, environment_of(args))
+
+
+def start(subject: str, core: str, environment: Mapping[str, str]) -> ReleaseProcess:
+    """Fetch a release if need be and bring it up. Raises ``UsageError``."""
     try:
-        return ReleaseProcess(source, environment_of(args))
-    except Unusable as problem:
+        require_packages()
+        return ReleaseProcess(locate(subject, core), environment)
+    except (NoSuchRelease, Unusable) as problem:
         raise UsageError(str(problem)) from None
 
 
@@ -89,7 +91,7 @@ def judgement_text(run: Judgement, subject: str, spent: float) -> str:
             f" {found.seconds:.1f} s (walk seed {found.seed})\n"
         )
     c = run.coverage
-    verdict = "held so far" if run.interrupted else "held"
+    verdict = "held so far" if run.stopped else "held"
     if run.found:
         verdict = f"{len(run.found)} kinds of counterexample in {run.failing_walks} walks"
     judged = len(CATALOGUE) - len(run.not_checked)
@@ -105,6 +107,8 @@ def judgement_text(run: Judgement, subject: str, spent: float) -> str:
         blocks += [f"    {slug}: {why}" for slug, why in sorted(run.not_checked.items())]
     if run.never:
         blocks.append(f"never performed: {', '.join(run.never)}")
+    if run.stopped:
+        blocks.append(f"stopped before the end: {run.stopped}")
     if run.stub_calls:
         blocks.append(f"stubs that were called: {', '.join(sorted(set(run.stub_calls)))}")
     return "\n".join(blocks)

@@ -66,4 +66,7 @@ def run(args: argparse.Namespace) -> int:
         print(counterexample_text(found, None, args.subject))
         return COUNTEREXAMPLE
     print(f"held: {coverage.steps} steps, {coverage.evaluations} invariant evaluations")
+    illegal = sum(n for (_, kind), n in coverage.outcomes.items() if kind not in ("ok", "refused"))
+    if illegal:
+        print(f"{illegal} of the steps were illegal there and did nothing")
     return HELD

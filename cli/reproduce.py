@@ -10,13 +10,13 @@ from typing import Any
 from radixproof.cli import as_json
 from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
 from radixproof.cli.options import add_json, natural, writable
-from radixproof.cli.releases import source_of
+from radixproof.cli.releases import start
 from radixproof.cli.report import counterexample_text, keep
+from radixproof.impl.sglang.wheels import PYTHON
 from radixproof.model.errors import ConfigError
 from radixproof.stateful_tests.bugs.planted import BUGS, hunt, hunt_fixed
 from radixproof.stateful_tests.bugs.releases import RELEASE_BUGS, ReleaseBug
 from radixproof.stateful_tests.sglang.judge import replay_on
-from radixproof.stateful_tests.sglang.process import ReleaseProcess, Unusable
 from radixproof.stateful_tests.verdict import Counterexample
 
 KNOWN = sorted({*BUGS, *RELEASE_BUGS})
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     if args.bug in RELEASE_BUGS and not args.planted:
         try:
             shown.append(_in_releases(RELEASE_BUGS[args.bug], args.fixed, result))
-        except UsageError as problem:
+        except (UsageError, ConfigError) as problem:
             if not shown:
                 raise
             print(f"radixproof: not run on the releases: {problem}", file=sys.stderr)
@@ -102,9 +102,5 @@ def _in_releases(bug: ReleaseBug, fixed_only: bool, result: dict[str, Any]) -> b
 
 
 def _replay(bug: ReleaseBug, version: str) -> Counterexample | None:
-    try:
-        source = source_of(f"sglang=={version}", "python")
-        with ReleaseProcess(source, bug.environment) as process:
-            return replay_on(process, bug.trace(), bug.reach)
-    except (Unusable, ConfigError) as problem:
-        raise UsageError(str(problem)) from None
+    with start(f"sglang=={version}", PYTHON, bug.environment) as process:
+        return replay_on(process, bug.trace(), bug.reach)

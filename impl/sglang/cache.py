@@ -175,11 +175,8 @@ class SglangCache:
         return [e for e in self.events(stream) if not e.done]
 
     def events(self, stream: str) -> list[Event]:
-        controller = self.built.controller
-        if controller is None:
-            return []
-        queue = controller.ack_write_queue if stream == WRITE else controller.ack_load_queue
-        return [ack.finish_event for ack in queue]
+        _, acks = self.built.queues(stream)
+        return [ack.finish_event for ack in acks]
 
     def observe(self, stream: str, limit: int | None) -> int:
         """Poll one stream; beyond ``limit`` other ranks have not seen the events finish."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
@@ -13,8 +14,10 @@ from torch import Tensor
 
 from radixproof.impl.sglang import configuration
 from radixproof.impl.sglang.release import Release, accepted
+from radixproof.impl.sglang.wheels import RUST
 from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
 from radixproof.model.errors import ConfigError
+from radixproof.model.operations import WRITE
 from radixproof.model.options import VETOES_LEAVES
 
 LAYERS = 2
@@ -43,11 +46,20 @@ class Built:
     @property
     def has_rust_core(self) -> bool:
         """Nodes are numbers without objects behind them."""
-        return "Rust" in type(getattr(self.tree, "tree_core", self.tree)).__name__
+        return _is_rust(self.tree)
 
     @property
     def controller(self) -> Any:
         return self.tree.cache_controller
+
+    def queues(self, stream: str) -> tuple[Sequence[Any], Sequence[Any]]:
+        """Copies that are queued on a stream, and acknowledgements that it still owes."""
+        controller = self.controller
+        if controller is None:
+            return (), ()
+        if stream == WRITE:
+            return controller.write_queue, controller.ack_write_queue
+        return controller.load_queue, controller.ack_load_queue
 
     def device_allocator(self, component: str) -> Any:
         if not self.config.has_swa:
@@ -197,6 +209,13 @@ def _silence(tree: Any) -> None:
 
 def _require_core(tree: Any, core: str) -> None:
     """A release falls back to its Python core without a word; here that is an error."""
-    found = type(getattr(tree, "tree_core", tree)).__name__
-    if ("Rust" in found) != (core == "rust"):
-        raise ConfigError(f"the {core} core of this SGLang is not there: it runs {found}")
+    if _is_rust(tree) != (core == RUST):
+        raise ConfigError(f"the {core} core of this SGLang is not there: it runs {_core(tree)}")
+
+
+def _is_rust(tree: Any) -> bool:
+    return "Rust" in _core(tree)
+
+
+def _core(tree: Any) -> str:
+    return type(getattr(tree, "tree_core", tree)).__name__

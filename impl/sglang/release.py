@@ -65,6 +65,8 @@ class Release:
         self.params = _module(f"{_MEM}.base_prefix_cache")
         self.CacheInitParams = _module(f"{_MEM}.cache_init_params").CacheInitParams
         self.RadixKey = _module(f"{_MEM}.radix_cache").RadixKey
+        wanted = self.RadixKey.__init__.__annotations__.get("token_ids", "")
+        self._keys_are_arrays = "array" in str(wanted)
         self.memory_pool = _module(f"{_MEM}.memory_pool")
         self.swa_memory_pool = _module(f"{_MEM}.swa_memory_pool")
         self.allocator = _module(f"{_MEM}.allocator")
@@ -121,8 +123,7 @@ class Release:
 
     def key(self, tokens: Iterable[int], namespace: str) -> Any:
         """Tokens in the sequence type that the release compares them in (0.5.12: lists)."""
-        wanted = str(self.RadixKey.__init__.__annotations__.get("token_ids", ""))
-        sequence = array("q", tokens) if "array" in wanted else list(tokens)
+        sequence = array("q", tokens) if self._keys_are_arrays else list(tokens)
         return self.RadixKey(sequence, namespace or None)
 
 

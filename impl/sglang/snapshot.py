@@ -121,8 +121,8 @@ class Observer:
             protected=self.sizes(core.component_protected_size_),
             pools={name: self.pool(name) for name in self.config.pools},
             full_to_swa=self.map(),
-            writes=tuple(self.writes()),
-            loads=tuple(self.loads()),
+            writes=tuple(self.on(WRITE)),
+            loads=tuple(self.on(LOAD)),
             receipts=tuple(sorted(receipts(self.cache, self), key=receipt_order)),
             requests=tuple(self.request(r) for _, r in sorted(self.cache.requests.items())),
             armed_failures={},
@@ -225,25 +225,14 @@ class Observer:
 
     # Transfers
 
-    def writes(self) -> Iterator[Transfer]:
-        controller = self.built.controller
-        if controller is None:
-            return
-        for batch, ack in enumerate(controller.ack_write_queue):
-            yield from self.submitted(WRITE, batch, ack)
-        for operation in controller.write_queue:
+    def on(self, stream: str) -> Iterator[Transfer]:
+        """Transfers of one stream, oldest first."""
+        queued, acks = self.built.queues(stream)
+        for batch, ack in enumerate(acks):
+            yield from self.submitted(stream, batch, ack)
+        for operation in queued:
             for id in operation.node_ids:
-                yield self.transfer(WRITE, id, "queued", -1)
-
-    def loads(self) -> Iterator[Transfer]:
-        controller = self.built.controller
-        if controller is None:
-            return
-        for batch, ack in enumerate(controller.ack_load_queue):
-            yield from self.submitted(LOAD, batch, ack)
-        for operation in controller.load_queue:
-            for id in operation.node_ids:
-                yield self.transfer(LOAD, id, "queued", -1)
+                yield self.transfer(stream, id, "queued", -1)
 
     def submitted(self, stream: str, batch: int, ack: Any) -> Iterator[Transfer]:
         event: Event = ack.finish_event

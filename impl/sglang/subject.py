@@ -248,13 +248,22 @@ class SglangSubject:
 
 def where(problem: Exception) -> str:
     """An exception in one line, with the innermost place in the release that raised it."""
-    frames = traceback.extract_tb(problem.__traceback__)
-    inside = [f for f in frames if "/sglang/srt/" in f.filename]
+    inside = _frames_inside(problem)
     told = f"{type(problem).__name__}: {problem}".splitlines()[0][:300]
     if not inside:
         return told
     last = inside[-1]
     return f"{told} ({last.filename.split('/sglang/srt/')[-1]}:{last.lineno}, {last.name})"
+
+
+def from_release(problem: Exception) -> bool:
+    """Whether the release raised it, or passed it on; otherwise the fault is ours."""
+    return bool(_frames_inside(problem))
+
+
+def _frames_inside(problem: Exception) -> list[traceback.FrameSummary]:
+    frames = traceback.extract_tb(problem.__traceback__)
+    return [f for f in frames if "/sglang/srt/" in f.filename]
 
 
 def _require(condition: bool, reason: str) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from radixproof.impl.sglang.device import Event
 from radixproof.impl.sglang.pools import Built
 from radixproof.model.config import FULL, SWA
-from radixproof.model.operations import LOAD, WRITE
+from radixproof.model.operations import STREAMS, WRITE
 from radixproof.model.snapshot import Move, Slots
 
 Moves = tuple[Move, ...]
@@ -27,15 +27,10 @@ class TransferLog:
 
     def note(self) -> None:
         """Look at what is queued and at what was submitted at once; forget what is gone."""
-        controller = self.built.controller
-        if controller is None:
-            return
         waiting: set[tuple[str, int]] = set()
-        for stream, queue, acks in (
-            (WRITE, controller.write_queue, controller.ack_write_queue),
-            (LOAD, controller.load_queue, controller.ack_load_queue),
-        ):
-            for operation in queue:
+        for stream in STREAMS:
+            queued, acks = self.built.queues(stream)
+            for operation in queued:
                 for id in operation.node_ids:
                     waiting.add((stream, id))
                     self.moves[stream, id] = self._queued(operation)

@@ -90,7 +90,7 @@ class LoadBack(Matching):
             return None
         if not self._quota_allows(need[FULL], mem_quota, delta):
             return None
-        short = need[FULL] - self.memory.available(FULL)
+        short = need[FULL] - self._room_for_loads()
         if short > 0:
             self._evict({FULL: short})
             if self.memory.available(FULL) < need[FULL]:
@@ -103,6 +103,10 @@ class LoadBack(Matching):
                 return None
             taken[component] = slots
         return taken
+
+    def _room_for_loads(self) -> int:
+        """Only FULL slots are counted: the other pools evict on their own account (6.8)."""
+        return self.memory.available(FULL)
 
     def _device_slots(self, component: str, count: int) -> Tensor | None:
         """Room for FULL was made before; the others evict when an allocation fails, once."""

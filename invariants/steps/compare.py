@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from radixproof.invariants.catalogue import Step
 from radixproof.invariants.view import View
@@ -84,6 +84,22 @@ def kept(step: Step, b: int, component: str, tier: str) -> bool:
     """Whether what a node held on a tier before, it holds after, slot by slot."""
     held = tier_of(step.before.nodes[b].placement(component), tier)
     return held is None or value(step.after, step.fragments[b], component, tier) == held
+
+
+def taken_out_of_turn(step: Step, component: str, spared: Container[int] = ()) -> Iterator[Fault]:
+    """A fault per node that lost device data while unlocked data behind it in the list was kept.
+
+    ``spared``: nodes that the operation itself holds.
+    """
+    before, kept = step.before, False
+    for b in reversed(before.lru[component]):
+        old = before.nodes[b].placement(component)
+        if old is None or old.lock or b in spared:
+            continue
+        gone = value(step.after, step.fragments.get(b, ()), component, "device") is None
+        if gone and kept:
+            yield Fault(f"{before.name(b)} lost its {component} data before a less recent node")
+        kept = kept or not gone
 
 
 def values_stay(step: Step, tier: str) -> Iterator[Fault]:

@@ -9,6 +9,7 @@ from radixproof.invariants.steps.compare import (
     host_is_ample,
     is_ok,
     receipts_stay,
+    taken_out_of_turn,
     tier_of,
     unchanged,
     value,
@@ -106,15 +107,7 @@ def eviction_takes_the_least_recent_of_a_list(step: Step) -> Iterator[Fault]:
         return
     if before.config.writes_back and not host_is_ample(before):
         return
-    kept = False
-    for b in reversed(before.lru[asked[0]]):
-        old = before.nodes[b].placement(asked[0])
-        if old is None or old.lock:
-            continue
-        gone = value(step.after, step.fragments.get(b, ()), asked[0], "device") is None
-        if gone and kept:
-            yield Fault(f"{before.name(b)} lost its {asked[0]} data before a less recent node")
-        kept = kept or not gone
+    yield from taken_out_of_turn(step, asked[0])
 
 
 @step_invariant(

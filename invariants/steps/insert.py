@@ -163,7 +163,7 @@ def an_insert_counts_at_most_one_hit(step: Step) -> Iterator[Fault]:
     op.Finish,
     formula="n new, a leaf, n.SWA.device => len(n) <= ceil_page(W)",
     without_it="A lock on the leaf would pin the SWA of a whole prefill instead of one window.",
-    taught_by="SGLang 26919",
+    taught_by="SGLang 26919, M-60",
     holds_under=WITH_SWA,
 )
 def a_fresh_leaf_covers_one_window(step: Step) -> Iterator[Fault]:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from radixproof.invariants.catalogue import WITH_HOST, Step, step_invariant
+from radixproof.invariants.catalogue import WITH_HOST, WITH_SWA, Step, step_invariant
 from radixproof.invariants.steps.compare import (
     LOADING,
+    host_is_ample,
     is_ok,
     is_refused,
     key_of,
     path_to,
     receipts_stay,
+    taken_out_of_turn,
     tier_of,
     value,
 )
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
-from radixproof.model.config import MAMBA
+from radixproof.model.config import MAMBA, SWA
 
 
 @step_invariant(
@@ -139,7 +141,7 @@ def a_refused_load_back_leaves_nothing_behind(step: Step) -> Iterator[Fault]:
     formula="ok, a load queued, no armed failure, free[c] >= slots of c that it takes => n.c.device"
     " of all n stay",
     without_it="Warm prefixes would be given up for room that is there.",
-    taught_by="SGLang 26302",
+    taught_by="SGLang 26302, M-59",
     holds_under=WITH_HOST,
 )
 def a_load_back_with_room_evicts_nothing(step: Step) -> Iterator[Fault]:
@@ -151,12 +153,46 @@ def a_load_back_with_room_evicts_nothing(step: Step) -> Iterator[Fault]:
     need = Counter({m.component: len(m.device) for t in new for m in t.moves})
     need[MAMBA] += not isinstance(step.operation, op.LoadBack)  # the request's own state
     components = step.before.config.components
-    if any(step.before.armed_failures.get(c) for c in components):
-        return
-    if any(step.before.pools[c].free_slots < need[c] for c in components):
+    if _is_armed(step) or _short(step, need):
         return
     for b, old in enumerate(step.before.nodes):
         for c in components:
             held = tier_of(old.placement(c), "device")
             if held is not None and value(step.after, step.fragments[b], c, "device") is None:
                 yield Fault(f"{step.before.name(b)} lost its {c} data for a load that had room")
+
+
+@step_invariant(
+    "S-load-back-6",
+    op.LoadBack,
+    formula="ok, a load queued, no armed failure, SWA alone is short of free slots => no unlocked"
+    " node off the target's path that keeps its SWA stood behind one that is taken (write-back:"
+    " unless the host may have refused it)",
+    without_it="Leaves used just now would go, FULL and all, where one old window was enough.",
+    taught_by="SGLang 26302, M-59",
+    holds_under=WITH_SWA,
+)
+def a_load_back_takes_the_least_recent_windows(step: Step) -> Iterator[Fault]:
+    """A load-back that is short of SWA slots only takes the windows used least recently."""
+    assert isinstance(step.operation, op.LoadBack)
+    o, before = step.operation, step.before
+    if not is_ok(step) or not before.config.has_swa or not step.after.loads:
+        return
+    if before.config.writes_back and not host_is_ample(before):
+        return
+    need = Counter({m.component: len(m.device) for m in step.after.loads[-1].moves})
+    if _is_armed(step) or _short(step, need) != [SWA]:
+        return
+    path = path_to(before, o.namespace, key_of(before, o.tokens))
+    yield from taken_out_of_turn(step, SWA, spared=path)
+
+
+def _is_armed(step: Step) -> bool:
+    components = step.before.config.components
+    return any(step.before.armed_failures.get(c) for c in components)
+
+
+def _short(step: Step, need: Mapping[str, int]) -> list[str]:
+    """Components that have fewer free slots than a load takes."""
+    view = step.before
+    return [c for c in view.config.components if view.pools[c].free_slots < need[c]]

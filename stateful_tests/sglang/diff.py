@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from radixproof.model.errors import ConfigError, ErrorKind
@@ -58,8 +58,8 @@ class Pair:
         command = {
             "do": "trace",
             "seed": seed,
-            "limits": {name: getattr(limits, name) for name in Limits.__dataclass_fields__},
-            "reach": {name: getattr(reach, name) for name in Reach.__dataclass_fields__},
+            "limits": asdict(limits),
+            "reach": asdict(reach),
             "steps": STEPS,
         }
         for event in process.ask(command):

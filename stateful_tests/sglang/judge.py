@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from time import monotonic
 from typing import Any
 
@@ -18,7 +18,7 @@ from radixproof.model.trace import Trace, dumps
 from radixproof.stateful_tests.configs import ANY, Limits
 from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.sglang.legal import DEFAULT, Reach
-from radixproof.stateful_tests.sglang.process import Died, ReleaseProcess, unpack
+from radixproof.stateful_tests.sglang.process import Died, ReleaseProcess, Unusable, unpack
 from radixproof.stateful_tests.verdict import Counterexample, kinds
 
 BATCH = 25
@@ -47,7 +47,8 @@ class Judgement:
     walks: int = 0
     not_checked: Mapping[str, str] = field(default_factory=dict)
     stub_calls: list[str] = field(default_factory=list)
-    interrupted: bool = False
+    stopped: str = ""
+    """Why the run ended before its plan; "": it did not."""
 
     @property
     def never(self) -> list[str]:
@@ -72,13 +73,12 @@ class Plan:
     wanted: frozenset[str] = frozenset()
 
     def command(self, first: int, count: int, known: set[str]) -> dict[str, Any]:
-        limits = {name: getattr(self.limits, name) for name in Limits.__dataclass_fields__}
         return {
             "do": "walks",
             "first": first,
             "count": count,
-            "limits": limits,
-            "reach": {name: getattr(self.reach, name) for name in Reach.__dataclass_fields__},
+            "limits": asdict(self.limits),
+            "reach": asdict(self.reach),
             "steps": self.steps,
             "wanted": sorted(self.wanted),
             "known": sorted(known),
@@ -110,7 +110,9 @@ def judge(
             if plan.wanted & set(found.slugs):
                 break
     except KeyboardInterrupt:
-        run.interrupted = True
+        run.stopped = "interrupted"
+    except Unusable as problem:
+        run.stopped = str(problem)
     return run
 
 
@@ -122,6 +124,7 @@ def _batch(
     process: ReleaseProcess, plan: Plan, run: Judgement, first: int, count: int, known: set[str]
 ) -> tuple[Counterexample | None, int]:
     """Some walks; what they found that is new, and the seed of that walk."""
+    begun = run.walks
     try:
         for event in process.ask(plan.command(first, count, known)):
             if event["event"] == "walked":
@@ -133,7 +136,7 @@ def _batch(
                 return unpack(event["found"]), event.get("seed", -1)
     except Died as death:
         process.restart()
-        seed = first + run.walks
+        seed = first + run.walks - begun
         run.walks += 1
         run.failing_walks += 1
         new = kinds(death.counterexample) - known
@@ -150,8 +153,7 @@ def replay_on(
     shrink: bool = False,
 ) -> Counterexample | None:
     """The first counterexample of a trace on a release. Raises ``ConfigError`` if it cannot run."""
-    far = {name: getattr(reach, name) for name in Reach.__dataclass_fields__}
-    command = {"do": "replay", "trace": dumps(trace), "reach": far, "shrink": shrink}
+    command = {"do": "replay", "trace": dumps(trace), "reach": asdict(reach), "shrink": shrink}
     found: Counterexample | None = None
     try:
         for event in process.ask(command):

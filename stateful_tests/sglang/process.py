@@ -30,7 +30,7 @@ START_SECONDS = 180.0
 
 
 class Unusable(Exception):
-    """A release that cannot be judged at all; one line that says why."""
+    """A release that cannot be judged, or not any further; one line that says why."""
 
 
 class Died(Exception):
@@ -78,6 +78,7 @@ class ReleaseProcess:
 
     def _start(self) -> None:
         self._buffer = b""
+        self._last_words = ""
         self.journal = Journal()
         self._worker = subprocess.Popen(
             [
@@ -111,6 +112,11 @@ class ReleaseProcess:
                 self._bury()
             elif event["event"] in ("run", "op"):
                 self.journal.note(event)
+            elif event["event"] == "raised":
+                if event["ours"]:
+                    self.close()
+                    raise Unusable(f"{self.source.name}: radixproof itself failed: {event['told']}")
+                self._last_words = f": {event['told']}"
             else:
                 yield event
                 if event["event"] in ("done", "refused"):
@@ -124,7 +130,7 @@ class ReleaseProcess:
         elif status < 0:
             told = f"the process was killed by {signal.Signals(-status).name}"
         else:
-            told = f"the process ended with status {status}"
+            told = f"the process ended with status {status}{self._last_words}"
         self.close()
         found = self.journal.counterexample(self.source.name, told)
         if found is None:

@@ -26,7 +26,7 @@ import torch
 
 from radixproof.impl.sglang.loader import AUDIT
 from radixproof.impl.sglang.release import NotSglang, Release
-from radixproof.impl.sglang.subject import open_sglang
+from radixproof.impl.sglang.subject import from_release, open_sglang, where
 from radixproof.model.config import CacheConfig
 from radixproof.model.errors import ConfigError
 from radixproof.model.operations import Operation
@@ -170,7 +170,11 @@ def main() -> None:
         stubbed=dict(sorted(AUDIT.stubbed.items())),
     )
     for line in sys.stdin:
-        worker.serve(json.loads(line))
+        try:
+            worker.serve(json.loads(line))
+        except Exception as problem:
+            say("raised", told=where(problem), ours=not from_release(problem))
+            raise
 
 
 if __name__ == "__main__":

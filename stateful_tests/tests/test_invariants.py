@@ -19,7 +19,7 @@ from radixproof.invariants.checker import (
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Violation
 from radixproof.model import operations as op
-from radixproof.model.config import CacheConfig
+from radixproof.model.config import FULL, SWA, CacheConfig
 from radixproof.model.operations import OPERATIONS, EvictHost, LoadBack, Reset
 from radixproof.model.outcome import ok
 from radixproof.model.reference import ReferenceModel
@@ -80,6 +80,9 @@ def test_every_step_invariant_notices_a_corruption(steps: list[Observed]) -> Non
     before, operation, outcome, after = _one_of_two_host_leaves_goes()
     wrong = CORRUPTIONS["reverse_access"](before, choose)
     noticed |= slugs(check_step(wrong, operation, outcome, after))
+    before, operation, outcome, after = _a_load_takes_the_older_of_two_windows()
+    wrong = replace(before, lru={SWA: before.lru[SWA][::-1]})
+    noticed |= slugs(check_step(wrong, operation, outcome, after))
     before, after = _a_busy_state_and_an_empty_one(steps)
     noticed |= slugs(check_step(before, Reset(), ok(), after))
     missing = {i.slug for i in CATALOGUE.values() if i.kind == STEP} - noticed
@@ -93,6 +96,19 @@ def _one_of_two_host_leaves_goes() -> Observed:
     for operation in [*begin, *copies, op.Evict(2)]:
         model.apply(operation)
     before, last = model.snapshot(), EvictHost(1)
+    return before, last, model.apply(last), model.snapshot()
+
+
+def _a_load_takes_the_older_of_two_windows() -> Observed:
+    model = ReferenceModel(CacheConfig(components=(FULL, SWA), sliding_window=1, swa_slots=3))
+    inserts: list[op.Operation] = [op.Insert((n,)) for n in (1, 2, 3, 4)]
+    copies: list[op.Operation] = [op.Execute(op.WRITE), op.Observe(op.WRITE)]
+    for operation in [inserts[0], *copies, op.Evict(1)]:
+        model.apply(operation)
+    for operation in inserts[1:]:
+        for each in [operation, *copies]:
+            model.apply(each)
+    before, last = model.snapshot(), LoadBack((1,))
     return before, last, model.apply(last), model.snapshot()
 
 

@@ -11,11 +11,19 @@ from pathlib import Path
 import pytest
 
 from radixproof.cli.main import main
+from radixproof.cli.releases import start
+from radixproof.impl.sglang.wheels import PYTHON, fetch
 from radixproof.invariants.catalogue import CATALOGUE
 from radixproof.model import operations as op
+from radixproof.model.config import FULL, CacheConfig
+from radixproof.model.trace import Trace
 from radixproof.stateful_tests.bugs.releases import RELEASE_BUGS, ReleaseBug
+from radixproof.stateful_tests.lockstep import Coverage
+from radixproof.stateful_tests.sglang import judge, process
 from radixproof.stateful_tests.sglang.dialect import DIFFERENCES
+from radixproof.stateful_tests.sglang.judge import replay_on
 from radixproof.stateful_tests.sglang.legal import Reach, made_legal
+from radixproof.stateful_tests.verdict import CRASH
 
 BUGS = pytest.mark.parametrize("bug", RELEASE_BUGS.values(), ids=lambda bug: bug.id)
 
@@ -46,7 +54,82 @@ def test_what_is_no_release_is_one_line(subject: str, capsys: pytest.CaptureFixt
     assert subject.removeprefix("sglang").lstrip("=:") in told.err
 
 
-@pytest.mark.parametrize(("release", "status"), [("0.5.12.post1", 1), ("0.5.13", 0)])
-def test_25065_is_in_one_release_and_not_in_the_next(release: str, status: int) -> None:
-    trace = Path(RELEASE_BUGS["25065"].path)
-    assert main(["replay", str(trace), "--subject", f"sglang=={release}"]) == status
+def test_the_rust_core_is_compared_not_judged(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--subject", "sglang==0.5.23", "--core", "rust"]) == 2
+    assert "radixproof diff" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [
+        pytest.param(bug, id=bug.id, marks=() if bug.id == "25065" else pytest.mark.nightly)
+        for bug in RELEASE_BUGS.values()
+    ],
+)
+def test_a_bug_is_in_one_release_and_not_in_the_next(bug: ReleaseBug) -> None:
+    with start(f"sglang=={bug.shows}", PYTHON, bug.environment) as running:
+        found = replay_on(running, bug.trace(), bug.reach)
+    assert found is not None
+    assert bug.wanted & set(found.slugs)
+    coverage = Coverage()
+    with start(f"sglang=={bug.fixed}", PYTHON, bug.environment) as running:
+        assert replay_on(running, bug.trace(), bug.reach, coverage) is None
+    assert coverage.steps == len(bug.trace().operations)
+    assert {kind for _, kind in coverage.outcomes} <= {"ok", "refused"}
+
+
+def test_a_release_holds_where_nothing_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["check", "--subject", "sglang==0.5.13", "--components", "full", "--seed", "3"]
+    assert main(argv) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("held: ")
+    assert "not checked on this release:" in told
+
+
+DEATHS = {
+    "raises": ("raise RuntimeError('planted')", "RuntimeError: planted"),
+    "leaves": ("import os; os._exit(3)", "ended with status 3"),
+    "segfaults": ("import os; os.kill(os.getpid(), 11)", "killed by SIGSEGV"),
+    "hangs": ("while True: pass", "did not end within"),
+}
+
+
+@pytest.mark.parametrize(("body", "told"), DEATHS.values(), ids=DEATHS)
+def test_a_release_that_dies_is_a_verdict_with_its_trace(
+    body: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a copy of a release whose eviction does what it should not."""
+    monkeypatch.setattr(process, "OPERATION_SECONDS", 3.0)
+    root = broken_copy(fetch("0.5.13"), tmp_path, f"    def evict(self, params):\n        {body}\n")
+    trace = Trace(CacheConfig(components=(FULL,), host_full_slots=0), (op.Match((1,)), op.Evict(1)))
+    with start(f"sglang:{root}", PYTHON, {}) as dying:
+        found = replay_on(dying, trace)
+        assert found is not None
+        assert found.slugs == (CRASH,)
+        assert told in found.findings[0].message
+        assert found.trace.operations == trace.operations
+        fine = Trace(trace.config, trace.operations[:1])
+        assert replay_on(dying, fine) is None  # the next one runs in a new process
+
+
+def test_our_own_fault_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception that never went through the release stops the run and accuses nobody."""
+    with start("sglang==0.5.13", PYTHON, {}) as running:
+        monkeypatch.setattr(judge, "asdict", lambda _: {"no_such_field": 1})
+        run = judge.judge(running, judge.Plan(1), seed=1)
+    assert run.found == []
+    assert "radixproof itself failed" in run.stopped
+
+
+def broken_copy(tree: Path, folder: Path, method: str) -> Path:
+    """The tree with one method added at the end of its cache class, all else linked."""
+    inside = Path("sglang/srt/mem_cache/unified_radix_cache.py")
+    (folder / inside).parent.mkdir(parents=True)
+    for level in inside.parents[:-1]:
+        for entry in (tree / level).iterdir():
+            if not (folder / level / entry.name).exists() and entry.name != inside.name:
+                (folder / level / entry.name).symlink_to(entry)
+    source = (tree / inside).read_text(encoding="utf-8")
+    planted = f"\n\nclass _Broken(UnifiedRadixCache):\n{method}\n\nUnifiedRadixCache = _Broken\n"
+    (folder / inside).write_text(source + planted, encoding="utf-8")
+    return folder

@@ -125,3 +125,13 @@ class FreesMovedSwa(TorchCache):
         incoming, old = slots[outside:], node.full.device
         self.memory.full_to_swa[old] = self.memory.full_to_swa[incoming]
         self.memory.free_composite(incoming)
+
+
+@variant(
+    "M-60",
+    "a fresh leaf keeps the SWA of all of its tokens (SGLang 26919)",
+    "a-fresh-leaf-covers-one-window",
+)
+class KeepsAllSwaInOneLeaf(TorchCache):
+    def _window_cap(self, length: int) -> int | None:
+        return None

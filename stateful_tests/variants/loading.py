@@ -9,6 +9,7 @@ from torch import Tensor
 from radixproof.impl.torch_cache.cache import TorchCache
 from radixproof.impl.torch_cache.load_back import LoadPlan
 from radixproof.impl.torch_cache.node import Node, Transfer
+from radixproof.model.config import SWA
 from radixproof.stateful_tests.variants.variant import variant
 
 
@@ -56,3 +57,15 @@ class LoadsTheTargetOnly(TorchCache):
 class AddsToTheQuota(TorchCache):
     def _quota_allows(self, need: int, mem_quota: int | None, delta: int) -> bool:
         return mem_quota is None or need <= mem_quota + delta
+
+
+@variant(
+    "M-59",
+    "a load of FULL evicts where SWA is short (SGLang 26302)",
+    "a-load-back-takes-the-least-recent-windows",
+    "a-load-back-with-room-evicts-nothing",
+)
+class EvictsFullWhereSwaIsShort(TorchCache):
+    def _room_for_loads(self) -> int:
+        room = super()._room_for_loads()
+        return min(room, self.memory.available(SWA)) if self.has_swa else room
