@@ -17,6 +17,7 @@ from radixproof.cli import (
     recall,
     replay,
     reproduce,
+    soak,
     spec,
     variants,
     workload,
@@ -52,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"radixproof {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     told = (
-        *(check, prove, explore, diff, replay, reproduce, recall),
+        *(check, soak, prove, explore, diff, replay, reproduce, recall),
         *(spec, variants, workload, bench),
     )
     for command in told:
