@@ -1,26 +1,15 @@
-"""How far up the live locks of a release reach, read off the marks it leaves on nodes."""
+"""How far up the live locks of a release reach, by the marks that it leaves on nodes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from radixproof.impl.sglang.cache import SglangCache
+from radixproof.impl.sglang.tree import Tree
 from radixproof.model.config import FULL, SWA
 from radixproof.model.snapshot import ROOT, Receipt
-
-
-class Tree(Protocol):
-    """What is needed of a look at the tree."""
-
-    order: list[Any]
-    parents: list[int]
-    types: dict[str, Any]
-
-    def of(self, node: Any) -> int: ...
-
-    def start(self, index: int) -> int: ...
 
 
 def receipts(cache: SglangCache, tree: Tree) -> Iterator[Receipt]:
@@ -52,7 +41,8 @@ def _device(
     anchor = tree.of(node)
     swa = None
     if cache.config.has_swa and anchor != ROOT:
-        swa = _marked(tree, anchor, SWA, "uuid", _mark(cache, receipt, SWA, host=False))
+        mark = _mark(cache, receipt, SWA, host=False)
+        swa = tree.marked(anchor, SWA, mark, host=False)
     return Receipt("device", owner, name, anchor, None if anchor == ROOT else 0, swa)
 
 
@@ -64,8 +54,7 @@ def _host(
     if anchor >= 0:
         full = _host_full(cache, tree, anchor, receipt)
         if cache.config.has_swa:
-            mark = _mark(cache, receipt, SWA, host=True)
-            swa = _marked(tree, anchor, SWA, "host_uuid", mark)
+            swa = tree.marked(anchor, SWA, _mark(cache, receipt, SWA, host=True), host=True)
     return Receipt("host", owner, name, anchor, full, swa)
 
 
@@ -73,7 +62,7 @@ def _host_full(cache: SglangCache, tree: Tree, anchor: int, receipt: Any) -> int
     """FULL is counted where there was host data to count: a receipt with marks has one then."""
     mark = _mark(cache, receipt, FULL, host=True)
     if mark is not None:
-        return _marked(tree, anchor, FULL, "host_uuid", mark)
+        return tree.marked(anchor, FULL, mark, host=True)
     return None
 
 
@@ -86,14 +75,3 @@ def _mark(cache: SglangCache, receipt: Any, component: str, *, host: bool) -> An
     if component != SWA:
         return None
     return getattr(receipt, "swa_uuid_for_host_lock" if host else "swa_uuid_for_lock", None)
-
-
-def _marked(tree: Tree, anchor: int, component: str, key: str, mark: Any) -> int:
-    """The first token of the node upwards that bears the mark; 0: the walk reached the root."""
-    index = anchor
-    while mark is not None and index >= 0:
-        data = tree.order[index].component_data[tree.types[component]]
-        if data.metadata.get(key) == mark:
-            return tree.start(index)
-        index = tree.parents[index]
-    return 0

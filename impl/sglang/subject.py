@@ -72,7 +72,7 @@ class SglangSubject:
     def _node(self, namespace: str, tokens: tuple[int, ...]) -> Any:
         if self.cache.built.has_rust_core:
             return self._matched(namespace, tokens)
-        node = self.observer().node_at(namespace, tokens)
+        node = self.observer().tree.node_at(namespace, tokens)
         if node is None:
             raise IllegalUse(ErrorKind.ARGUMENT, "no node spells these tokens")
         return node
@@ -99,9 +99,9 @@ class SglangSubject:
         """Tokens up to a node; of a core without node objects, nothing."""
         if self.cache.built.has_rust_core:
             return {}
-        observer = self.observer()
-        index = observer.of(node)
-        return {"best_match": len(observer.spelled[index]) if index >= 0 else 0}
+        tree = self.observer().tree
+        index = tree.of(node)
+        return {"best_match": len(tree.spelled[index]) if index >= 0 else 0}
 
     def _insert(self, o: op.Insert) -> Outcome:
         page = self.cache.config.page_size

@@ -1,0 +1,75 @@
+"""Pools, free lists, the FULL-to-SWA map and the rows of requests: the same with every core."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from radixproof.impl.sglang import payload
+from radixproof.impl.sglang.cache import SglangCache
+from radixproof.impl.sglang.lifecycle import Running
+from radixproof.model.snapshot import Pool, Slots
+
+
+class Memory:
+    """What lies beside the tree of a cache."""
+
+    def __init__(self, cache: SglangCache) -> None:
+        self.cache = cache
+        self.built = cache.built
+        self.config = cache.config
+
+    def pool(self, name: str) -> Pool:
+        page = self.config.page_size
+        host = name.startswith("host_")
+        free = self._free_host(name) if host else self._free_device(name)
+        return Pool(
+            slots=self.config.pool_slots(name),
+            page_size=page,
+            first_slot=0 if host else page,
+            free_pages=free,
+            contents=payload.read(self.built.layers[name]),
+        )
+
+    def _free_device(self, component: str) -> tuple[int, ...]:
+        """Page numbers. Allocators of page 1 list slots, the others pages."""
+        allocator = self.built.device_allocator(component)
+        return (*_ints(allocator.free_pages), *_ints(getattr(allocator, "release_pages", None)))
+
+    def _free_host(self, name: str) -> tuple[int, ...]:
+        pool = self.built.host[name.removeprefix("host_")]
+        free = list(_ints(pool.free_slots))
+        for part in getattr(pool, "release_slots", ()):
+            free.extend(_ints(part))
+        page = self.config.page_size
+        return tuple(slot // page for slot in free[::page]) if page > 1 else tuple(free)
+
+    def map(self) -> tuple[int, ...]:
+        """The FULL-to-SWA map, with the rest of a request's last page as if it were mapped.
+
+        A page is owned as a whole, but mapped token by token as the request fills it.
+        """
+        if not self.config.has_swa:
+            return ()
+        table = _ints(self.built.allocator.full_to_swa_index_mapping[:-1])
+        filled = list(table)
+        for running in self.cache.requests.values():
+            row = self.row(running)
+            for i in range(len(running.row), len(row)):
+                before = filled[row[i - 1]]
+                filled[row[i]] = before + 1 if before else 0
+        return tuple(filled)
+
+    def row(self, running: Running) -> Slots:
+        """The slots of a request, with the rest of the page it has begun."""
+        row = list(_ints(running.row))
+        while len(row) % self.config.page_size:
+            row.append(row[-1] + 1)
+        return tuple(row)
+
+
+def _ints(values: Any) -> tuple[int, ...]:
+    if values is None:
+        return ()
+    return tuple(values.tolist()) if isinstance(values, Tensor) else tuple(map(int, values))
