@@ -8,6 +8,7 @@ from radixproof.invariants.catalogue import WITH_HOST, WITH_MAMBA, WITH_SWA, sta
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model.config import MAMBA, SWA
+from radixproof.model.options import LISTS_LOCKED_HOST
 
 
 def is_device_leaf(view: View, i: int) -> bool:
@@ -125,6 +126,8 @@ def _host_list(view: View, component: str) -> Iterator[Fault]:
     host_only = [(i, p) for i, p in placed if p and p.device is None and p.host is not None]
     wanted = [i for i, p in host_only if p.host_lock == 0]
     listed = view.host_lru.get(component, ())
+    if LISTS_LOCKED_HOST in view.options:
+        wanted = [i for i, p in host_only if p.host_lock == 0 or i in listed]
     yield from _differences(view, listed, wanted, f"the {component} host list")
 
 

@@ -101,6 +101,7 @@ class Release:
             options.ANCHORED_HOST_LOCKS: "host_uuid" not in _full_component(self.components),
             options.NO_PENDING_MARKS: "write_through_pending_id" not in _tree_sources(cache),
             options.NO_CREATION_TIMES: "creation_time" not in _tree_sources(cache),
+            options.LISTS_LOCKED_HOST: "get_lru_no_host_lock" in parts,
             options.UNPINNED_LOADS: "inc_host_lock_ref"
             not in inspect.getsource(self.UnifiedRadixCache.load_back),
             options.BACKS_UP_WINDOWS: window is not None and bool(self.has_tree_core),

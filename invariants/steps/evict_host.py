@@ -114,14 +114,6 @@ def host_eviction_frees_and_reports(step: Step) -> Iterator[Fault]:
     grown = step.after.pools[name].free_slots - before.pools[name].free_slots
     if freed != grown:
         yield Fault(f"says {freed}, {grown} slots became free")
-    if o.component == "full":
-        possible = sum(reclaimable_host(before).values())
-    else:
-        listed = [
-            before.nodes[i].placement(o.component)
-            for i in before.host_lru.get(o.component, ())
-            if i >= 0
-        ]
-        possible = sum(len(p.host or ()) for p in listed if p is not None)
+    possible = reclaimable_host(before, o.component)
     if freed < min(o.count, possible):
         yield Fault(f"freed {freed} of {o.count} asked, {possible} possible")

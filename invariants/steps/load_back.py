@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from radixproof.invariants.catalogue import WITH_HOST, WITH_SWA, Step, step_invariant
 from radixproof.invariants.steps.compare import (
@@ -18,9 +19,12 @@ from radixproof.invariants.steps.compare import (
     tier_of,
     value,
 )
+from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
-from radixproof.model.config import MAMBA, SWA
+from radixproof.model.config import MAMBA, SWA, WRITE_BACK
+from radixproof.model.options import BACKS_UP_WINDOWS
+from radixproof.model.snapshot import Placement
 
 
 @step_invariant(
@@ -129,10 +133,24 @@ def a_refused_load_back_leaves_nothing_behind(step: Step) -> Iterator[Fault]:
         old = before.nodes[b]
         new = after.nodes[parts[-1]] if parts else None
         in_window = old.end > len(key_of(step.before, o.tokens)) - before.config.sliding_window
-        if new is None or new.full != old.full or (in_window and new.swa != old.swa):
+        covered = [(old.full, new.full), *[(old.swa, new.swa)] * in_window] if new else []
+        if new is None or not all(_stayed(step, *pair) for pair in covered):
             yield Fault(f"{before.name(b)} changed", parts)
         elif old.end == len(key_of(step.before, o.tokens)) and new.mamba != old.mamba:
             yield Fault(f"the state of {before.name(b)} changed", parts)
+
+
+def _stayed(step: Step, old: Placement | None, new: Placement | None) -> bool:
+    """Whether data is where it was; a host copy of what is on device may go where that is legal."""
+    if old is None or new is None or not _may_lose_copies(step.before):
+        return old == new
+    gone = old.device is not None and new.host is None
+    return new == (replace(old, host=None) if gone else old)
+
+
+def _may_lose_copies(view: View) -> bool:
+    """Write-back that reclaims host copies of device data first (10.2, 8)."""
+    return BACKS_UP_WINDOWS in view.options and view.config.write_policy == WRITE_BACK
 
 
 @step_invariant(

@@ -9,7 +9,7 @@ from radixproof.invariants.steps.compare import host_is_ample, kept, may_lose_ho
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
-from radixproof.model.config import SWA
+from radixproof.model.config import FULL, SWA
 from radixproof.model.options import BACKS_UP_WINDOWS
 from radixproof.model.snapshot import Node
 
@@ -108,7 +108,7 @@ def a_host_failure_struck(step: Step) -> bool:
 def has_room_for(view: View, i: int) -> bool:
     node = view.nodes[i]
     length = len(node.key)
-    if view.pools["host_full"].free_slots + sum(reclaimable_host(view).values()) < length:
+    if view.pools["host_full"].free_slots + reclaimable_host(view, FULL) < length:
         return False
     return all(_has_auxiliary_room(view, i, node, c) for c in view.config.auxiliary)
 
@@ -118,10 +118,9 @@ def _has_auxiliary_room(view: View, i: int, node: Node, component: str) -> bool:
     p = node.placement(component)
     if p is None or p.device is None:
         return True
-    listed = (view.nodes[j].placement(component) for j in view.host_lru.get(component, ()))
-    reclaimable = sum(len(q.host or ()) for q in listed if q is not None)
     need = _swa_to_back_up(view, i) if component == SWA else len(p.device)
-    return view.pools[f"host_{component}"].free_slots + reclaimable >= need
+    free = view.pools[f"host_{component}"].free_slots
+    return free + reclaimable_host(view, component) >= need
 
 
 def _swa_to_back_up(view: View, i: int) -> int:
@@ -137,8 +136,18 @@ def _swa_to_back_up(view: View, i: int) -> int:
     return tokens
 
 
-def reclaimable_host(view: View) -> dict[int, int]:
-    """Node -> FULL host tokens, of every node that repeated host eviction could delete."""
+def reclaimable_host(view: View, component: str) -> int:
+    """Host tokens of one component that repeated host eviction could free."""
+    if component == FULL:
+        return _deletable(view)
+    listed = (
+        view.nodes[i].placement(component) for i in view.host_lru.get(component, ()) if i >= 0
+    )
+    return sum(len(p.host or ()) for p in listed if p is not None and not p.host_lock)
+
+
+def _deletable(view: View) -> int:
+    """FULL host tokens of every node that could become a host leaf and go."""
     found: dict[int, int] = {}
     for i in range(len(view.nodes) - 1, -1, -1):  # children stand after their parents
         n = view.nodes[i]
@@ -149,4 +158,4 @@ def reclaimable_host(view: View) -> dict[int, int]:
             and all(c in found for c in view.children.get(i, ()))
         ):
             found[i] = len(n.full.host or ())
-    return found
+    return sum(found.values())

@@ -1,0 +1,70 @@
+"""What a release may do otherwise than the specification is no counterexample on it."""
+
+from __future__ import annotations
+
+import pytest
+
+from radixproof.cli.releases import start
+from radixproof.impl.sglang.wheels import PYTHON
+from radixproof.model import operations as op
+from radixproof.model.config import FULL, SWA, WRITE_BACK, CacheConfig
+from radixproof.model.trace import Trace
+from radixproof.stateful_tests.lockstep import Coverage
+from radixproof.stateful_tests.sglang.judge import replay_on
+from radixproof.stateful_tests.sglang.legal import Reach
+
+BOTH = (FULL, SWA)
+WRITTEN = (op.Execute(op.WRITE), op.Observe(op.WRITE))
+
+LOCKED_HOST_DATA = Trace(
+    CacheConfig(BOTH, full_slots=6, swa_slots=3, host_full_slots=4, host_swa_slots=2),
+    (
+        op.Insert((2, 2)),
+        *WRITTEN,
+        op.HostLock("a", (2, 2)),
+        op.Evict(swa=1),
+        op.EvictHost(1, SWA),
+        op.Insert((1,)),  # its backup is refused: no host SWA can be reclaimed
+        op.HostUnlock("a"),
+        op.EvictHost(1, SWA),
+    ),
+)
+"""A node that is demoted under a host lock stays in its host list, whose walks skip it."""
+
+COPY_OF_AN_ANCESTOR = Trace(
+    CacheConfig(
+        BOTH,
+        full_slots=12,
+        swa_slots=12,
+        host_full_slots=13,
+        host_swa_slots=13,
+        sliding_window=1,
+        write_policy=WRITE_BACK,
+    ),
+    (
+        op.Insert((1, 1, 1), namespace="x"),
+        op.Insert((1, 1), namespace="x"),
+        op.Insert((2, 2, 2, 2, 2), namespace="x"),
+        op.Evict(swa=2),
+        op.Insert((2, 2, 2, 1, 1, 1), namespace="x"),
+        op.Evict(6),
+        op.Insert((2,), namespace="x"),
+        op.LoadBack((2, 2, 2, 2, 2), namespace="x"),
+        op.LoadBack((1, 1, 1), namespace="x"),
+        op.Insert((1, 2, 1), namespace="x"),
+        op.Insert((1,)),
+        op.Evict(2),
+        op.LoadBack((1, 2, 1), namespace="x"),
+        op.LoadBack((2, 2, 2, 1, 1, 1), namespace="x"),
+    ),
+)
+"""A refused load-back under write-back reclaims the host copy of what is on the device."""
+
+
+@pytest.mark.parametrize("trace", [LOCKED_HOST_DATA, COPY_OF_AN_ANCESTOR])
+def test_a_legal_difference_is_no_counterexample(trace: Trace) -> None:
+    coverage = Coverage()
+    with start("sglang==0.5.23", PYTHON, {}) as running:
+        assert replay_on(running, trace, Reach(host_locks=True), coverage) is None
+    assert coverage.steps == len(trace.operations)
+    assert not any(kind.startswith("error") for _, kind in coverage.outcomes), coverage.outcomes
