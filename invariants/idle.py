@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from radixproof.invariants.catalogue import state_invariant
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
+from radixproof.model.options import WAITS_UNLOCKED
 
 
 @state_invariant(
@@ -18,7 +19,8 @@ from radixproof.invariants.violation import Fault
 )
 def nothing_is_held_when_idle(view: View) -> Iterator[Fault]:
     """Without requests, receipts and transfers nothing is locked, marked or missing."""
-    if view.requests or view.candidates or view.writes or view.loads or view.receipts:
+    waiting = () if WAITS_UNLOCKED in view.options else view.candidates
+    if view.requests or waiting or view.writes or view.loads or view.receipts:
         return
     tree = dict.fromkeys(view.pools, 0)
     for i, n in enumerate(view.nodes):

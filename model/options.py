@@ -33,5 +33,8 @@ STOPS_AT_BRANCHES = "stops-at-branches"
 SPLITS_AT_PROMPT = "splits-at-prompt"
 """A tree of FULL alone ends a node where the prompt ends, with a priority one higher (10.2, 10).
 SGLang since 0.5.20."""
+WAITS_UNLOCKED = "waits-unlocked"
+"""A request that waits holds nothing: its match is looked up again when it is admitted, and none is
+made when it is retracted (6.9). All releases of SGLang; decision 9 is the specification's."""
 CHUNKS_COUNT_HITS = "chunks-count-hits"
 """Every insert of a request counts, each node once a request (10.2, 10). SGLang since 0.5.22."""

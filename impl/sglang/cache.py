@@ -17,6 +17,7 @@ from radixproof.impl.sglang import allocation, payload
 from radixproof.impl.sglang.device import Event
 from radixproof.impl.sglang.lifecycle import Admitted, Lifecycle, Running
 from radixproof.impl.sglang.pools import Built
+from radixproof.impl.sglang.queue import Queue
 from radixproof.impl.sglang.transfers import Moves, TransferLog
 from radixproof.model import operations as op
 from radixproof.model.config import SWA
@@ -57,6 +58,7 @@ class SglangCache:
         self.lifecycle = Lifecycle(built)
         self.transfers = TransferLog(built)
         self.requests: dict[str, Running] = {}
+        self.queue = Queue(self.lifecycle, self.requests)
         self.locks: dict[str, Held] = {}
         self.host_locks: dict[str, Held] = {}
 

@@ -16,7 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from radixproof.impl.sglang import configuration
 from radixproof.impl.sglang.pools import Built
+from radixproof.impl.sglang.release import accepted
 
 MAX_NEW_TOKENS = 1 << 20
 """No request ends by length before the trace ends it."""
@@ -42,15 +44,24 @@ class Running:
     row: Tensor
     """FULL slots of all allocated tokens."""
     committed: int = 0
+    origin_len: int = 0
+    """Tokens that it came with; a retracted request has a longer prompt."""
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
-    """What an admission found and did, in tokens."""
+class Hits:
+    """What a request's match found, in tokens."""
 
     device_hit: int
     host_hit: int
     swa_host_hit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What an admission found and did."""
+
+    hits: Hits
     loaded: bool
 
 
@@ -107,21 +118,33 @@ class Lifecycle:
         if isinstance(req.output_ids, list):  # 0.5.12 keeps tokens in lists
             req.origin_input_ids = list(tokens)
         empty = torch.empty((0,), dtype=torch.int64)
-        return Running(name, namespace, tokens, len(tokens), priority, req, empty)
+        length = len(tokens)
+        return Running(name, namespace, tokens, length, priority, req, empty, origin_len=length)
+
+    def _match(self, req: Any) -> Hits:
+        """All tokens but the last, by the release's own request code."""
+        req.init_next_round_input(self.tree)
+        swa = getattr(req, "swa_host_hit_length", 0)
+        return Hits(self.prefix_len(req), req.host_hit_length, swa)
+
+    def refuse(self, new: Running) -> Hits:
+        """``add_one_req`` where the budget does not reach: match, pin, add up, let go."""
+        hits = self._match(new.req)
+        with self._temporary_lock(new.req.last_node):
+            pass
+        return hits
 
     def admit(self, new: Running, *, load_back: bool, mem_quota: int | None) -> Admitted:
         """Match, hold the prefix, load back, lock for good: ``add_one_req`` and its caller."""
         req = new.req
-        req.init_next_round_input(self.tree)
-        hits = (req.host_hit_length, getattr(req, "swa_host_hit_length", 0))
-        device_hit, loaded = self.prefix_len(req), False
+        hits, loaded = self._match(req), False
         with self._temporary_lock(req.last_node):
-            if load_back and any(hits) and self.has_free_load():
+            if load_back and (hits.host_hit or hits.swa_host_hit) and self.has_free_load():
                 loaded = self._load_back(req, mem_quota)
             self._lock_for_good(req)
         new.row = self._prefix_slots(req).to(torch.int64)
         new.committed = len(new.row)
-        return Admitted(device_hit, hits[0], hits[1], loaded)
+        return Admitted(hits, loaded)
 
     def has_free_load(self) -> bool:
         """Releases keep at most three loads unfinished; a scheduler asks first where it can."""
@@ -191,7 +214,7 @@ class Lifecycle:
     def add_slots(self, running: Running, slots: Tensor) -> None:
         """Newly allocated slots join the row, which the request gets with its first ones."""
         begin = len(running.row)
-        if self.held(running.req, "req_pool_idx") is None:
+        if not self.has_row(running.req):
             self.built.requests.alloc([running.req])
             if getattr(running.req, "kv", running.req) is None:
                 kind = self.release.schedule_batch.ReqKvInfo
@@ -241,7 +264,11 @@ class Lifecycle:
     def decoded(self, running: Running, tokens: tuple[int, ...]) -> None:
         """The output so far; the token sampled last has no KV yet."""
         running.tokens += tokens
-        output = [*running.tokens[running.prompt_len :], 0]
+        self._set_output(running, 0)
+
+    def _set_output(self, running: Running, *pending: int) -> None:
+        """``pending``: sampled, and not computed yet."""
+        output = [*running.tokens[running.origin_len :], *pending]
         as_list = isinstance(running.req.output_ids, list)
         running.req.output_ids = output if as_list else array("q", output)
 
@@ -287,11 +314,43 @@ class Lifecycle:
         self._release(req, insert=True)
 
     def abort(self, running: Running) -> None:
-        if self.held(running.req, "req_pool_idx") is None:
+        if not self.has_row(running.req):
             self._forget(running.req)
             return
         running.req.finished_reason = self.release.schedule_batch.FINISH_ABORT("aborted")
         self._release(running.req, insert=False)
+
+    def has_row(self, req: Any) -> bool:
+        """Whether the request was part of a batch: it has a row of slots."""
+        return self.held(req, "req_pool_idx") is not None
+
+    def retract(self, running: Running) -> None:
+        """``release_req``, for the last request of a batch: it evicts nothing for those that stay.
+
+        With overlapped scheduling, the default, the token sampled last is not known yet when a
+        request is retracted, and is sampled again.
+        """
+        release = self.release.schedule_batch
+        if hasattr(release, "release_req"):
+            arguments = {
+                "req": running.req,
+                "remaing_req_count": 0,
+                "server_args": configuration.Arguments.current,
+                "req_to_token_pool": self.built.requests,
+                "token_to_kv_pool_allocator": self.built.allocator,
+                "tree_cache": self.tree,
+                "hisparse_coordinator": None,
+            }
+            release.release_req(**accepted(release.release_req, **arguments))
+        else:  # until 0.5.12 it is a method of the batch
+            batch = SimpleNamespace(
+                **vars(self.batch), reqs=[running.req], hisparse_coordinator=None
+            )
+            arguments_now = configuration.Arguments.current
+            release.ScheduleBatch.release_req(batch, 0, 0, arguments_now)
+        self._set_output(running)
+        running.prompt_len = len(running.tokens)
+        running.row, running.committed = running.row[:0], 0
 
     def _forget(self, req: Any) -> None:
         """A request that was admitted and has allocated nothing gives its lock back."""

@@ -109,6 +109,7 @@ class Release:
             options.STOPS_AT_BRANCHES: "swa_branching_seqlen" in self.params.MatchResult._fields,
             options.SPLITS_AT_PROMPT: "prompt_key" in source,
             options.CHUNKS_COUNT_HITS: "chunked" not in inserts,
+            options.WAITS_UNLOCKED: True,
         }
         return frozenset(name for name, there in found.items() if there)
 

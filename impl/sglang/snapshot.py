@@ -14,10 +14,19 @@ from radixproof.impl.sglang.device import Event
 from radixproof.impl.sglang.lifecycle import Running
 from radixproof.impl.sglang.memory import Memory
 from radixproof.impl.sglang.python_tree import PythonTree
+from radixproof.impl.sglang.queue import Waiting
 from radixproof.impl.sglang.receipts import receipts
 from radixproof.impl.sglang.tree import Tree
 from radixproof.model.operations import LOAD, WRITE
-from radixproof.model.snapshot import Move, Request, Snapshot, Transfer, receipt_order
+from radixproof.model.snapshot import (
+    ROOT,
+    Candidate,
+    Move,
+    Request,
+    Snapshot,
+    Transfer,
+    receipt_order,
+)
 
 
 class Observer:
@@ -41,6 +50,9 @@ class Observer:
             loads=tuple(self.on(LOAD)),
             receipts=tuple(sorted(receipts(self.cache, self.tree), key=receipt_order)),
             requests=tuple(self.request(r) for _, r in sorted(self.cache.requests.items())),
+            candidates=tuple(
+                self.candidate(w) for _, w in sorted(self.cache.queue.waiting.items())
+            ),
             armed_failures={},
             options=self.cache.release.options,
         )
@@ -96,6 +108,11 @@ class Observer:
         return tuple(sorted(found))
 
     # Requests
+
+    def candidate(self, waiting: Waiting) -> Candidate:
+        """A request that waits, which holds no node."""
+        r = waiting.running
+        return Candidate(r.name, r.namespace, r.tokens, r.priority, ROOT, waiting.found)
 
     def request(self, running: Running) -> Request:
         lifecycle = self.cache.lifecycle

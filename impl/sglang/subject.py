@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from radixproof.impl.sglang.cache import SglangCache
+from radixproof.impl.sglang.lifecycle import Admitted, Running
 from radixproof.impl.sglang.outward import outward
 from radixproof.impl.sglang.pools import build
 from radixproof.impl.sglang.release import Release
@@ -172,16 +174,35 @@ class SglangSubject:
 
     def _admit(self, o: op.Admit) -> Outcome:
         _require(bool(o.tokens), "a request needs tokens")
-        _require_pairing(o.request not in self.cache.requests, "the request runs already")
-        running, admitted = self.cache.admit(o)
+        self._require_unknown(o.request)
+        return self._admitted(*self.cache.admit(o))
+
+    def _admitted(self, running: Running, admitted: Admitted) -> Outcome:
         return ok(
             tuple(running.row.tolist()),
-            device_hit=admitted.device_hit,
-            host_hit=admitted.host_hit,
-            swa_host_hit=admitted.swa_host_hit,
+            **asdict(admitted.hits),
             loaded=int(admitted.loaded),
             protected=self.cache.lifecycle.protected(running.req),
         )
+
+    def _prepare(self, o: op.Prepare) -> Outcome:
+        _require(bool(o.tokens), "a request needs tokens")
+        self._require_unknown(o.request)
+        new = self.cache.lifecycle.new(o.request, o.namespace, o.tokens, o.priority)
+        hits = self.cache.queue.prepare(new)
+        self._observer = None
+        best = self._best_match(new.req.best_match_node)
+        self.cache.queue.note_best_match(o.request, best.get("best_match", 0))
+        return ok(**asdict(hits), **best)
+
+    def _proceed(self, o: op.Proceed) -> Outcome:
+        _require_pairing(o.request in self.cache.queue.waiting, "no such request waits")
+        admitted = self.cache.queue.proceed(o.request, load_back=o.load_back, mem_quota=o.mem_quota)
+        return self._admitted(*admitted)
+
+    def _retract(self, o: op.Retract) -> Outcome:
+        self.cache.queue.retract(self._running(o.request))
+        return ok()
 
     def _prefill(self, o: op.Prefill) -> Outcome:
         running = self._running(o.request)
@@ -210,12 +231,13 @@ class SglangSubject:
         return ok()
 
     def _abort(self, o: op.Abort) -> Outcome:
-        self.cache.abort(self._running(o.request))
+        if self.cache.queue.waiting.pop(o.request, None) is None:
+            self.cache.abort(self._running(o.request))
         return ok()
 
     def _reset(self, o: op.Reset) -> Outcome:
         cache = self.cache
-        busy = cache.requests or cache.locks or cache.host_locks
+        busy = cache.requests or cache.queue.waiting or cache.locks or cache.host_locks
         if cache.built.controller is not None:
             busy = busy or cache.tree.ongoing_write_through or cache.tree.ongoing_load_back
         if busy:
@@ -233,6 +255,10 @@ class SglangSubject:
 
     def _fail_allocation(self, o: op.FailAllocation) -> Outcome:
         raise IllegalUse(ErrorKind.ARGUMENT, "a release's allocations fail by shortage alone")
+
+    def _require_unknown(self, name: str) -> None:
+        known = name in self.cache.requests or name in self.cache.queue.waiting
+        _require_pairing(not known, "the request runs or waits already")
 
     def _running(self, name: str) -> Any:
         running = self.cache.requests.get(name)

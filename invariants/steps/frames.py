@@ -27,7 +27,7 @@ from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
 from radixproof.model.config import MAMBA
 from radixproof.model.operations import Operation
-from radixproof.model.options import SPLITS_AT_PROMPT, STOPS_AT_BRANCHES
+from radixproof.model.options import SPLITS_AT_PROMPT, STOPS_AT_BRANCHES, WAITS_UNLOCKED
 from radixproof.model.snapshot import Node, Receipt, Request, Transfer
 
 _ALLOCATING = (*INSERTING, op.Decode, *LOADING)
@@ -227,6 +227,8 @@ def only_writers_write(step: Step) -> Iterator[Fault]:
 def only_use_refreshes_recency(step: Step) -> Iterator[Fault]:
     """Only matching and inserting make a node more recent; all others keep the order."""
     before, after = step.before, step.after
+    if isinstance(step.operation, op.Proceed) and WAITS_UNLOCKED in after.options:
+        return  # it matches
     lists = [("access order", before.access_order, after.access_order)]
     if not isinstance(
         step.operation, op.LoadBack | op.Proceed

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from radixproof.invariants.catalogue import WITH_SWA, Step, step_invariant
-from radixproof.invariants.steps.compare import is_ok, unchanged, values_stay
+from radixproof.invariants.steps.compare import is_ok, receipts_stay, unchanged, values_stay
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
-from radixproof.model.snapshot import Candidate, Request
+from radixproof.model.options import WAITS_UNLOCKED
+from radixproof.model.snapshot import ROOT, Candidate, Request
 
 
 def _running(view: View, name: str) -> Request | None:
@@ -26,7 +27,8 @@ def _waiting(view: View, name: str) -> Candidate | None:
     op.Prepare,
     op.Retract,
     formula="ok => the request waits: last_node ends device_hit tokens of it, one request receipt"
-    " on it; best_match as answered; no request of that name runs",
+    " on it; best_match as answered; no request of that name runs. Option waits-unlocked: no"
+    " receipt, and nothing was looked up by Retract",
     without_it="A request that waits on a prefix it does not hold is admitted onto nothing.",
     taught_by="M-53",
 )
@@ -42,10 +44,14 @@ def a_waiting_request_holds_its_device_prefix(step: Step) -> Iterator[Fault]:
         return
     if _running(after, name) is not None:
         yield Fault(f"request {name} runs and waits")
+    held = [r for r in after.receipts if (r.owner, r.name, r.tier) == ("request", name, "device")]
+    if WAITS_UNLOCKED in after.options:
+        if held or c.last_node != ROOT:
+            yield Fault(f"{name} was not admitted and holds {len(held)} receipts")
+        return
     end = after.nodes[c.last_node].end if c.last_node >= 0 else 0
     if (end, c.best_match) != (values.get("device_hit"), values.get("best_match")):
         yield Fault(f"{name} waits on {end} tokens of {c.best_match}, answered {dict(values)}")
-    held = [r for r in after.receipts if (r.owner, r.name, r.tier) == ("request", name, "device")]
     if [r.anchor for r in held] != [c.last_node]:
         yield Fault(f"{name} holds {len(held)} receipts, not one on its last node")
 
@@ -53,7 +59,8 @@ def a_waiting_request_holds_its_device_prefix(step: Step) -> Iterator[Fault]:
 @step_invariant(
     "S-prepare-2",
     op.Prepare,
-    formula="ok => the waiting request is the one given; all data, pools and maps as before",
+    formula="ok => the waiting request is the one given; all data, pools and maps as before. Option"
+    " waits-unlocked: all receipts and sizes, too",
     without_it="Looking a request up must cost nobody anything.",
     taught_by="M-27",
 )
@@ -67,6 +74,9 @@ def preparing_only_locks(step: Step) -> Iterator[Fault]:
     if c is not None and (c.namespace, c.tokens, c.priority) != given:
         yield Fault(f"request {o.request} is not the one that was given")
     yield from unchanged(step, "pools", "full_to_swa", "armed_failures")
+    if WAITS_UNLOCKED in step.after.options:
+        yield from unchanged(step, "evictable", "protected")
+        yield from receipts_stay(step)
     yield from values_stay(step, "device")
     yield from values_stay(step, "host")
 

@@ -100,6 +100,7 @@ def wind_down(run: Solo) -> Counterexample | None:
 def _endings(run: Solo) -> list[op.Operation]:
     state = run.state
     ends: list[op.Operation] = [op.Abort(r.name) for r in state.requests]
+    ends += [op.Abort(c.name) for c in state.candidates]
     for receipt in state.receipts:
         if receipt.owner == "client":
             kind = op.Unlock if receipt.tier == "device" else op.HostUnlock

@@ -33,8 +33,6 @@ def why_illegal(state: Snapshot, operation: op.Operation, reach: Reach = DEFAULT
     match operation:
         case op.FailAllocation():
             return "allocations of a release fail by shortage alone"
-        case op.Prepare() | op.Proceed() | op.Retract():
-            return "a waiting request of SGLang holds no lock: it is admitted as a whole"
         case op.ReleaseWindow() if not reach.early_release:
             return "early release of the window is an opt-in flag"
         case op.Lock():
@@ -47,7 +45,9 @@ def why_illegal(state: Snapshot, operation: op.Operation, reach: Reach = DEFAULT
             node = _node(state, operation.namespace, operation.tokens)
             if node is None or not node.backuped:
                 return "a host lock needs host data"
-        case op.LoadBack() | op.Admit() if operation.mem_quota is not None and not reach.quotas:
+        case op.LoadBack() | op.Admit() | op.Proceed() if (
+            operation.mem_quota is not None and not reach.quotas
+        ):
             return "no scheduler passes a quota"
         case op.LoadBack():
             index = _index(state, operation.namespace, operation.tokens)
@@ -66,7 +66,7 @@ def why_illegal(state: Snapshot, operation: op.Operation, reach: Reach = DEFAULT
 
 def made_legal(operation: op.Operation, reach: Reach) -> op.Operation:
     """The same operation without the arguments that no server gives."""
-    if isinstance(operation, op.LoadBack | op.Admit) and not reach.quotas:
+    if isinstance(operation, op.LoadBack | op.Admit | op.Proceed) and not reach.quotas:
         return replace(operation, mem_quota=None)
     if isinstance(operation, op.Insert):
         return replace(operation, chunked=False)

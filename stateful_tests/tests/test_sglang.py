@@ -23,6 +23,7 @@ from radixproof.stateful_tests.sglang import judge, process
 from radixproof.stateful_tests.sglang.dialect import DIFFERENCES
 from radixproof.stateful_tests.sglang.judge import replay_on
 from radixproof.stateful_tests.sglang.legal import Reach, made_legal
+from radixproof.stateful_tests.tests.broken import broken_copy
 from radixproof.stateful_tests.verdict import CRASH
 
 BUGS = pytest.mark.parametrize("bug", RELEASE_BUGS.values(), ids=lambda bug: bug.id)
@@ -119,17 +120,3 @@ def test_our_own_fault_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
         run = judge.judge(running, judge.Plan(1), seed=1)
     assert run.found == []
     assert "radixproof itself failed" in run.stopped
-
-
-def broken_copy(tree: Path, folder: Path, method: str) -> Path:
-    """The tree with one method added at the end of its cache class, all else linked."""
-    inside = Path("sglang/srt/mem_cache/unified_radix_cache.py")
-    (folder / inside).parent.mkdir(parents=True)
-    for level in inside.parents[:-1]:
-        for entry in (tree / level).iterdir():
-            if not (folder / level / entry.name).exists() and entry.name != inside.name:
-                (folder / level / entry.name).symlink_to(entry)
-    source = (tree / inside).read_text(encoding="utf-8")
-    planted = f"\n\nclass _Broken(UnifiedRadixCache):\n{method}\n\nUnifiedRadixCache = _Broken\n"
-    (folder / inside).write_text(source + planted, encoding="utf-8")
-    return folder

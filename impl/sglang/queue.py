@@ -1,0 +1,63 @@
+"""Requests that wait: looked at and not admitted, or retracted.
+
+A waiting request of a release holds nothing. ``PrefillAdder`` matches it, pins its prefix while it
+adds up the budget, and lets go again when the budget does not reach; the next round matches anew.
+So ``Prepare`` is such a refused admission, and ``Proceed`` a whole one. ``Retract`` is the
+release's own ``release_req``: its KV is freed, nothing is cached, its fields are reset.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from radixproof.impl.sglang.lifecycle import Admitted, Hits, Lifecycle, Running
+from radixproof.model.errors import ErrorKind, IllegalUse
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """``best_match``: handle of the node that the last look found best; ``None``: none yet."""
+
+    running: Running
+    best_match: Any
+    found: int = 0
+    """Tokens up to that node, when it was found."""
+
+
+class Queue:
+    """Who waits, and the ways in and out."""
+
+    def __init__(self, lifecycle: Lifecycle, requests: dict[str, Running]) -> None:
+        """``requests``: those that run, shared with the cache."""
+        self.lifecycle = lifecycle
+        self.requests = requests
+        self.waiting: dict[str, Waiting] = {}
+
+    def prepare(self, new: Running) -> Hits:
+        """Look at a request and refuse it."""
+        hits = self.lifecycle.refuse(new)
+        self.waiting[new.name] = Waiting(new, new.req.best_match_node)
+        return hits
+
+    def note_best_match(self, name: str, tokens: int) -> None:
+        """How far the best match reached; nodes move, so it is noted at once."""
+        w = self.waiting[name]
+        self.waiting[name] = Waiting(w.running, w.best_match, tokens)
+
+    def proceed(
+        self, name: str, *, load_back: bool, mem_quota: int | None
+    ) -> tuple[Running, Admitted]:
+        """Admit a request that waits."""
+        running = self.waiting[name].running
+        admitted = self.lifecycle.admit(running, load_back=load_back, mem_quota=mem_quota)
+        self.requests[name] = self.waiting.pop(name).running
+        return running, admitted
+
+    def retract(self, running: Running) -> None:
+        """Back into the queue, with all tokens so far for a prompt."""
+        if not self.lifecycle.has_row(running.req):
+            raise IllegalUse(ErrorKind.PROTOCOL, "only what was in a batch is retracted")
+        self.lifecycle.retract(running)
+        del self.requests[running.name]
+        self.waiting[running.name] = Waiting(running, None)
