@@ -48,7 +48,7 @@ def drain_leaves(
     """
     if not wanting():
         return
-    candidates = [n for n in state.tree.nodes() if is_leaf(n)]
+    candidates = [n for n in state.tree.members if is_leaf(n)]
     while wanting() and candidates:
         leaf = min(candidates, key=lambda n: eviction_rank(state.config.eviction_policy, n.node))
         candidates.remove(leaf)

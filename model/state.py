@@ -173,7 +173,7 @@ class State:
 
     def device_list(self, component: str) -> list[Page]:
         """Nodes with data of an auxiliary component on device, most recent first."""
-        nodes = [n for n in self.tree.nodes() if component in n.held]
+        nodes = [n for n in self.tree.members if component in n.held]
         return sorted(nodes, key=lambda n: -n.node.recency[component])
 
     def host_list(self, component: str) -> list[Page]:
@@ -181,7 +181,7 @@ class State:
         pool = f"host_{component}"
         nodes = [
             n
-            for n in self.tree.nodes()
+            for n in self.tree.members
             if component not in n.held
             and pool in n.held
             and not self.lock_count(n, component, HOST)

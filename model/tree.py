@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from radixproof.model.keys import floor_page
 
@@ -66,6 +67,8 @@ class Tree:
         self.ids = 0
         self.on_split: Callable[[Page], object] | None = None
         """Told of each new upper part; only an alternative rule listens (alternatives.py)."""
+        self.members: dict[Page, None] = {}
+        """Every node below the root; the order means nothing."""
         self.root = Page("", (), None)
         self.root.record = self.new_record()
 
@@ -130,16 +133,7 @@ class Tree:
 
     def nodes(self) -> list[Page]:
         """Every node below the root, depth first, siblings by (namespace, key)."""
-        found: list[Page] = []
-        todo = self._sorted(self.root)
-        while todo:
-            node = todo.pop()
-            found.append(node)
-            todo.extend(self._sorted(node))
-        return found
-
-    def _sorted(self, node: Page) -> list[Page]:
-        return [self.end_of(page) for _, page in sorted(node.below.items(), reverse=True)]
+        return sorted(self.members, key=lambda n: (n.namespace, n.tokens))
 
     def find(self, namespace: str, tokens: tuple[int, ...]) -> Page | None:
         """The node (or root) that spells exactly ``tokens``."""
@@ -162,7 +156,7 @@ class Tree:
         """The slots of a node in one pool; ``None``: the value is absent."""
         if pool not in node.held:
             return None
-        return tuple(slot for page in self._bearers(node, pool) for slot in page.held[pool])
+        return tuple(chain.from_iterable(p.held[pool] for p in self._bearers(node, pool)))
 
     def hold(self, node: Page, pool: str, slots: Slots) -> None:
         for i, page in enumerate(self._bearers(node, pool)):
@@ -194,6 +188,7 @@ class Tree:
             created=lower.created,
             pending=lower.pending,
         )
+        self.members[page] = None
         lower.accessed = (self.tick(), 0)
         if self.on_split is not None:
             self.on_split(page)
@@ -219,10 +214,12 @@ class Tree:
             page.below[(namespace, tokens[done : done + size])] = below
             page = below
         page.record = self.new_record(priority)
+        self.members[page] = None
         return page
 
     def unlink(self, node: Page) -> None:
         first = self.pages(node)[0]
         above = first.above
         assert above is not None
+        del self.members[node]
         del above.below[(first.namespace, first.tokens[-self.page_size :])]

@@ -219,9 +219,9 @@ class _Workload:
         if findings:
             self.fail(None, findings, state)
         size = self.config.page_size
-        device, host = (_pages(self.seen, t) - _pages(state, t) for t in ("device", "host"))
-        self.report.device_evicted_tokens += len(device) * size
-        self.report.host_evicted_tokens += len(host) * size
+        device, host = (len(_gone(self.seen, state, tier)) for tier in ("device", "host"))
+        self.report.device_evicted_tokens += device * size
+        self.report.host_evicted_tokens += host * size
         self.seen = state
 
     def fail(
@@ -239,12 +239,30 @@ class _Workload:
         raise Found
 
 
-def _pages(state: Snapshot, tier: str) -> set[tuple[str, int, int]]:
-    """Pages of FULL data on one tier, each named by a hash of its prefix."""
-    size = state.config.page_size
+def _gone(before: Snapshot, after: Snapshot, tier: str) -> set[tuple[str, tuple[int, ...]]]:
+    """Pages, by their prefix, whose FULL data was on a tier before and is not there after.
+
+    A page belongs to one node of each state, so nodes that both states have need no look.
+    """
+    then, now = _bearers(before, tier), _bearers(after, tier)
+    size = before.config.page_size
+    return _pages(then - now, size) - _pages(now - then, size)
+
+
+def _bearers(state: Snapshot, tier: str) -> set[tuple[str, tuple[int, ...], int]]:
+    """Nodes with FULL data on a tier, by prefix and start."""
     return {
-        (n.namespace, end, hash(n.tokens[:end]))
+        (n.namespace, n.tokens, n.start)
         for n in state.nodes
         if (n.full.device if tier == "device" else n.full.host) is not None
-        for end in range(n.start + size, n.end + 1, size)
+    }
+
+
+def _pages(
+    nodes: set[tuple[str, tuple[int, ...], int]], size: int
+) -> set[tuple[str, tuple[int, ...]]]:
+    return {
+        (namespace, tokens[:end])
+        for namespace, tokens, start in nodes
+        for end in range(start + size, len(tokens) + 1, size)
     }
