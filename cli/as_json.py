@@ -25,6 +25,7 @@ def coverage_json(coverage: Coverage) -> dict[str, Any]:
         "configurations": coverage.configurations,
         "steps": coverage.steps,
         "invariant_evaluations": coverage.evaluations,
+        "links": dict(sorted(coverage.links.items())),
         "outcomes": {f"{o} {kind}": n for (o, kind), n in sorted(coverage.outcomes.items())},
     }
 

@@ -18,8 +18,8 @@ from radixproof.cli.options import (
     writable,
 )
 from radixproof.cli.progress import meter
-from radixproof.cli.releases import NO_RELATION, add_release, is_release
-from radixproof.cli.report import counterexample_text, keep, outcomes_table
+from radixproof.cli.releases import add_release, is_release
+from radixproof.cli.report import counterexample_text, keep, links_text, outcomes_table
 from radixproof.invariants.catalogue import CATALOGUE
 from radixproof.stateful_tests.gate import GateReport, run_gate
 from radixproof.stateful_tests.profiles import PROFILES
@@ -48,8 +48,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     if is_release(args.subject):
-        if args.relation:
-            raise UsageError(NO_RELATION)
         return check_release.run(args)
     open_subject, limits, target = subject_of(args), limits_of(args), writable(args.json)
     begin = monotonic()
@@ -84,6 +82,7 @@ def held_text(report: GateReport, spent: float) -> str:
         f"{verdict}: {c.configurations} configurations, {c.steps} steps,"
         f" {len(CATALOGUE)} invariants, {c.evaluations} invariant evaluations",
         f"seed {report.seed}, {spent:.1f} s, {c.steps / max(spent, 1e-9):.0f} checked steps/s",
+        *links_text(c),
         "",
         *outcomes_table(c.outcomes),
     ]

@@ -17,7 +17,9 @@ from radixproof.stateful_tests.sglang.judge import Judgement, Plan, judge
 
 def run(args: argparse.Namespace) -> int:
     target, limits, profile = writable(args.json), limits_of(args), PROFILES[args.profile]
-    plan = Plan(profile.rounds * profile.walks, args.time, limits, reach_of(args))
+    plan = Plan(
+        profile.rounds * profile.walks, args.time, limits, reach_of(args), relation=args.relation
+    )
     with process_of(args) as process, meter(f"check {process.source.name}") as progress:
         begin = monotonic()
         judged = judge(process, plan, args.seed, progress)

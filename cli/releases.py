@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 
 from radixproof.cli.errors import UsageError
-from radixproof.cli.report import counterexample_text, keep
+from radixproof.cli.report import counterexample_text, keep, links_text
 from radixproof.impl.sglang.wheels import (
     CORES,
     PYTHON,
@@ -19,8 +19,6 @@ from radixproof.invariants.catalogue import CATALOGUE
 from radixproof.stateful_tests.sglang.judge import Judgement
 from radixproof.stateful_tests.sglang.legal import Reach
 from radixproof.stateful_tests.sglang.process import ReleaseProcess, Unusable
-
-NO_RELATION = "--relation explains steps of the specification; releases differ by named options"
 
 
 def add_release(parser: argparse.ArgumentParser) -> None:
@@ -102,6 +100,7 @@ def judgement_text(run: Judgement, subject: str, spent: float) -> str:
     blocks.append(
         f"seed {run.seed}, {spent:.1f} s, {c.steps / max(spent, 1e-9):.0f} checked steps/s"
     )
+    blocks += links_text(c)
     if run.not_checked:
         blocks.append("not checked on this release:")
         blocks += [f"    {slug}: {why}" for slug, why in sorted(run.not_checked.items())]

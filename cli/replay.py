@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 
 from radixproof.cli import as_json
-from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
+from radixproof.cli.errors import COUNTEREXAMPLE, HELD
 from radixproof.cli.options import add_json, add_subject, subject_of, writable
-from radixproof.cli.releases import NO_RELATION, add_release, is_release, process_of, reach_of
-from radixproof.cli.report import counterexample_text
+from radixproof.cli.releases import add_release, is_release, process_of, reach_of
+from radixproof.cli.report import counterexample_text, links_text
 from radixproof.stateful_tests.corpus import load
 from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.replay import replay
@@ -38,10 +38,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     target, trace, coverage = writable(args.json), load(Path(args.trace)), Coverage()
     if is_release(args.subject):
-        if args.relation:
-            raise UsageError(NO_RELATION)
         with process_of(args) as process:
-            found = replay_on(process, trace, reach_of(args), coverage)
+            found = replay_on(process, trace, reach_of(args), coverage, relation=args.relation)
     else:
         subject = subject_of(args)
         found = replay(
@@ -66,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         print(counterexample_text(found, None, args.subject))
         return COUNTEREXAMPLE
     print(f"held: {coverage.steps} steps, {coverage.evaluations} invariant evaluations")
+    print("\n".join(links_text(coverage)), end="\n" if coverage.links else "")
     illegal = sum(n for (_, kind), n in coverage.outcomes.items() if kind not in ("ok", "refused"))
     if illegal:
         print(f"{illegal} of the steps were illegal there and did nothing")

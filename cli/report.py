@@ -13,11 +13,12 @@ from radixproof.model.config import CacheConfig
 from radixproof.model.operations import Operation
 from radixproof.model.trace import operation_to_json
 from radixproof.stateful_tests.corpus import save
-from radixproof.stateful_tests.lockstep import describe
+from radixproof.stateful_tests.lockstep import Coverage, describe
 from radixproof.stateful_tests.verdict import (
     AGREEMENT,
     CRASH,
     DIFFERENCE,
+    LINKED,
     OWN_CHECK,
     RELATION,
     Counterexample,
@@ -43,6 +44,18 @@ def keep(found: Counterexample) -> Path | None:
     except OSError as problem:
         print(f"radixproof: the trace was not saved: {problem}", file=sys.stderr)
         return None
+
+
+def links_text(coverage: Coverage) -> list[str]:
+    """How many steps the proved relation explains, and what keeps it from explaining others."""
+    links = coverage.links
+    if not links:
+        return []
+    lines = [f"linked to the proved relation: {links[LINKED]} of {links.total()} steps"]
+    for options, times in sorted(links.items()):
+        if options != LINKED:
+            lines.append(f"    not linked, beyond the relation ({options}): {times}")
+    return lines
 
 
 def counterexample_text(found: Counterexample, path: Path | None, subject: str) -> str:

@@ -16,7 +16,7 @@ from time import perf_counter
 
 from radixproof.invariants.catalogue import Step
 from radixproof.invariants.checker import IncrementalChecker, identical
-from radixproof.invariants.proofs.link import explain
+from radixproof.invariants.proofs.link import Explanation, explain
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Violation
 from radixproof.model.config import CacheConfig
@@ -30,6 +30,7 @@ from radixproof.model.trace import Trace
 from radixproof.stateful_tests.verdict import (
     AGREEMENT,
     CRASH,
+    LINKED,
     RELATION,
     Counterexample,
     Finding,
@@ -45,12 +46,27 @@ class Coverage:
     evaluations: int = 0
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(operation, outcome kind) -> times."""
+    links: Counter[str] = field(default_factory=Counter)
+    """Of the steps that were compared with the proved relation: ``LINKED``, or the options of
+    the release that put a step beyond it -> times."""
 
     def add(self, other: Coverage) -> None:
         self.configurations += other.configurations
         self.steps += other.steps
         self.evaluations += other.evaluations
         self.outcomes += other.outcomes
+        self.links += other.links
+
+
+def link(found: Explanation, who: str, coverage: Coverage) -> list[Finding]:
+    """Counts an explained step; why it is no sequence of the transitions that are proved.
+
+    A step that a release's option puts beyond the relation counts under the option's name, and is
+    neither held nor at fault.
+    """
+    if found.holds or found.beyond:
+        coverage.links[", ".join(found.beyond) or LINKED] += 1
+    return [] if found.beyond else [Finding(who, RELATION, None, f) for f in found.faults]
 
 
 Clock = Callable[[str, float], None]
@@ -204,7 +220,7 @@ class Lockstep:
     def _explain(self, operation: Operation, outcome: Outcome, after: Snapshot) -> list[Finding]:
         """Why the subject's step is no sequence of the transitions that are proved."""
         found = explain(Step(View(self._seen), operation, outcome, View(after)))
-        return [Finding(self.subject.name, RELATION, None, fault) for fault in found.faults]
+        return link(found, self.subject.name, self.coverage)
 
     def _counterexample(
         self,

@@ -23,6 +23,8 @@ OWN_CHECK = "own-sanity-check"
 
 RELATION = "a-step-is-a-sequence-of-transitions"
 """Slug of the oracle that explains a step by the transitions that are proved (docs/proofs.md)."""
+LINKED = "linked"
+"""How a step counts that is such a sequence."""
 
 
 @dataclass(frozen=True, slots=True)

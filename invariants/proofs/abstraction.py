@@ -7,7 +7,7 @@ queues; ``docs/proofs.md`` says what checks those.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from radixproof.invariants.coverage import covered
@@ -40,6 +40,7 @@ from radixproof.invariants.proofs.vocabulary import (
 )
 from radixproof.invariants.steps.compare import tier_of
 from radixproof.invariants.view import View
+from radixproof.model.options import ANCHORED_HOST_LOCKS, NO_PENDING_MARKS
 from radixproof.model.snapshot import ROOT as ROOT_INDEX
 from radixproof.model.snapshot import Receipt, Transfer
 
@@ -128,6 +129,8 @@ class Abstraction:
             moving = copies if transfer.stream == "write" else fills
             for component, i in self._moved(transfer):
                 self.facts[moving].add((component, who, self.of(i)))
+        if NO_PENDING_MARKS in self.view.options:  # then what a write copies says what it covers
+            self.facts[marked] = {(h, x) for k, h, x in self.facts[copies] if k == "full"}
         for i, n in enumerate(self.view.nodes):
             if n.pending is not None:
                 self.holders.add(("write", n.pending))
@@ -137,12 +140,18 @@ class Abstraction:
         """Component and node of each value that a transfer reads and writes, slot for slot."""
         for move in transfer.moves:
             pairs = set(zip(move.device, move.host, strict=False))
-            for i in transfer.nodes:
+            for i in self._covered(transfer):
                 p = self.view.nodes[i].placement(move.component) if i >= 0 else None
                 if p is not None and p.device is not None and p.host is not None:
                     mine = set(zip(p.device, p.host, strict=False))
                     if mine and mine <= pairs:
                         yield move.component, i
+
+    def _covered(self, transfer: Transfer) -> Iterable[int]:
+        """Nodes that the transfer may move; where none are named, those of its path."""
+        if NO_PENDING_MARKS in self.view.options:
+            return self.view.path(transfer.node)
+        return transfer.nodes
 
     def _receipts(self) -> None:
         counted: dict[tuple[str, str, int], list[Individual]] = {}
@@ -151,7 +160,7 @@ class Abstraction:
             self.holders.add(who)
             self.facts[holds].add((tier, who))
             self.facts[anchor].add((tier, who, self.of(receipt.anchor)))
-            for component, start in extents(receipt):
+            for component, start in extents(self.view, receipt):
                 if start is None:
                     continue
                 reaches_root = (component, tier, start) == ("full", "device", 0)
@@ -195,8 +204,12 @@ class Abstraction:
                     self.facts[excused].add((self.name[i],))
 
 
-def extents(receipt: Receipt) -> Iterator[tuple[str, int | None]]:
+def extents(view: View, receipt: Receipt) -> Iterator[tuple[str, int | None]]:
     """Component and first token of what a receipt covers, ``None``: nothing; MAMBA has no token."""
-    yield "full", receipt.full_start
+    full = receipt.full_start
+    if receipt.tier == "host" and ANCHORED_HOST_LOCKS in view.options and receipt.anchor >= 0:
+        node = view.nodes[receipt.anchor]
+        full = node.start if node.full.host_lock else None
+    yield "full", full
     yield "swa", receipt.swa_start
     yield "mamba", 0 if receipt.state else None

@@ -9,12 +9,13 @@ Nothing is assumed of the states in between. If no order is found, the step is n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from radixproof.invariants.catalogue import Step
 from radixproof.invariants.proofs.abstraction import Abstraction, Unreadable
+from radixproof.invariants.proofs.beyond import unlinked
 from radixproof.invariants.proofs.finite import ROOT, Individual, Structure
 from radixproof.invariants.proofs.system import Theory
 from radixproof.invariants.proofs.theory import THEORY
@@ -85,6 +86,10 @@ _PIN, _LOADS_PIN = ("pin", "match"), ("pin", "load")
 class NotAllowed(Exception):
     """A transition whose guard is false where it would have to happen."""
 
+    def __init__(self, told: str, conjuncts: Iterable[str] = ()) -> None:
+        super().__init__(told)
+        self.conjuncts = frozenset(conjuncts)
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
@@ -103,6 +108,11 @@ class Explanation:
 
     taken: list[Taken]
     faults: list[str] = field(default_factory=list)
+    complaints: frozenset[str] = frozenset()
+    """Relations that differ at the end, or conjuncts of a guard that are false on the way."""
+    beyond: tuple[str, ...] = ()
+    """Of a step with faults: options of the release that allow what no transition does. Such a step
+    is not linked; it neither holds nor is at fault."""
 
     @property
     def holds(self) -> bool:
@@ -119,7 +129,10 @@ def explain(step: Step, theory: Theory = THEORY) -> Explanation:
     if first.holds:
         return first
     second = _Decomposition(step, before, after, theory, outliving=False).run()
-    return second if second.holds else first
+    if second.holds:
+        return second
+    first.beyond = unlinked(step, first.complaints)
+    return first
 
 
 class _Decomposition:
@@ -157,8 +170,10 @@ class _Decomposition:
         try:
             self._decompose()
         except NotAllowed as problem:
-            return Explanation(self.taken, [str(problem)])
-        return Explanation(self.taken, list(self._differences()))
+            return Explanation(self.taken, [str(problem)], problem.conjuncts)
+        differences = list(self._differences())
+        relations = frozenset(relation for relation, _ in differences)
+        return Explanation(self.taken, [told for _, told in differences], relations)
 
     def take(self, name: str, *about: Individual) -> None:
         """One transition, if the operation may do such a thing and the guard holds now."""
@@ -170,7 +185,7 @@ class _Decomposition:
         given = dict(zip(transition.parameters, about, strict=True))
         failing = self.at.failing(transition, given)
         if failing:
-            raise NotAllowed(f"{told} is not allowed: not {', '.join(failing)}")
+            raise NotAllowed(f"{told} is not allowed: not {', '.join(failing)}", failing)
         self.at = self.at.after(transition.updates, given)
         self.taken.append(told)
 
@@ -406,6 +421,8 @@ class _Decomposition:
         if isinstance(self.step.operation, op.ReleaseWindow) and is_ok(self.step):
             self.take("release-window", ("request", self.step.operation.request))
         for tier, h in sorted(self.at.of(holds), key=str):
+            if (h,) in self.at.of(flying):
+                continue  # a copy keeps its receipts until it is observed
             if self._receipt(self.at, tier, h) != self._receipt(self.goal, tier, h):
                 self.take("unlock", tier, h)
         for tier, h in sorted(self.goal.of(holds) - self.at.of(holds), key=str):
@@ -420,7 +437,8 @@ class _Decomposition:
 
     # The end
 
-    def _differences(self) -> Iterator[str]:
+    def _differences(self) -> Iterator[tuple[str, str]]:
+        """Name of a relation, and what differs."""
         for relation in STATE:
             reached, seen = self.at.of(relation), self.goal.of(relation)
             missing, extra = reached - seen, seen - reached
@@ -428,7 +446,7 @@ class _Decomposition:
                 extra = frozenset()
             for tuples, where in ((missing, "is not so afterwards"), (extra, "has no cause")):
                 for found in sorted(tuples, key=str)[:2]:
-                    yield f"{relation.name}{found} {where}"
+                    yield relation.name, f"{relation.name}{found} {where}"
         for component, tier, n in sorted(self._moved, key=str):
             if tier == host.name:
-                yield f"{component} host data of {n} moved to other slots"
+                yield has.name, f"{component} host data of {n} moved to other slots"

@@ -71,6 +71,8 @@ class Plan:
     reach: Reach = DEFAULT
     steps: int = WALK_STEPS
     wanted: frozenset[str] = frozenset()
+    relation: bool = False
+    """Every step is explained by the transitions that are proved, too."""
 
     def command(self, first: int, count: int, known: set[str]) -> dict[str, Any]:
         return {
@@ -82,6 +84,7 @@ class Plan:
             "steps": self.steps,
             "wanted": sorted(self.wanted),
             "known": sorted(known),
+            "relation": self.relation,
         }
 
 
@@ -151,9 +154,16 @@ def replay_on(
     coverage: Coverage | None = None,
     *,
     shrink: bool = False,
+    relation: bool = False,
 ) -> Counterexample | None:
     """The first counterexample of a trace on a release. Raises ``ConfigError`` if it cannot run."""
-    command = {"do": "replay", "trace": dumps(trace), "reach": asdict(reach), "shrink": shrink}
+    command = {
+        "do": "replay",
+        "trace": dumps(trace),
+        "reach": asdict(reach),
+        "shrink": shrink,
+        "relation": relation,
+    }
     found: Counterexample | None = None
     try:
         for event in process.ask(command):
@@ -173,4 +183,5 @@ def coverage_of(event: Mapping[str, Any]) -> Coverage:
     """What a worker said that a walk covered."""
     coverage = Coverage(1, event["steps"], event["evaluations"])
     coverage.outcomes.update({(o, kind): n for o, kind, n in event["outcomes"]})
+    coverage.links.update(event["links"])
     return coverage

@@ -44,11 +44,20 @@ class Searcher:
     """Legal differences of the release (model/options.py)."""
     shape: Shape
     journal: Journal = _silent
+    relation: bool = False
+    """Every step is explained by the transitions that are proved, too."""
 
     def solo(self, config: CacheConfig, reach: Reach) -> Solo:
         self.journal(config)
         left_out = unjudged(self.options, config.write_policy)
-        return Solo(config, self.open_subject, left_out, reach=reach, journal=self.journal)
+        return Solo(
+            config,
+            self.open_subject,
+            left_out,
+            reach=reach,
+            relation=self.relation,
+            journal=self.journal,
+        )
 
     def walk(
         self,

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Protocol
 
+from radixproof.invariants.catalogue import Step
 from radixproof.invariants.checker import IncrementalChecker
+from radixproof.invariants.proofs.link import explain
+from radixproof.invariants.view import View
 from radixproof.model.config import CacheConfig
 from radixproof.model.errors import ErrorKind
 from radixproof.model.operations import NAMES, Operation
 from radixproof.model.outcome import Outcome, error
 from radixproof.model.snapshot import Snapshot
 from radixproof.model.trace import Trace
-from radixproof.stateful_tests.lockstep import Coverage
+from radixproof.stateful_tests.lockstep import Coverage, link
 from radixproof.stateful_tests.sglang.legal import DEFAULT, Reach, why_illegal
 from radixproof.stateful_tests.verdict import CRASH, OWN_CHECK, Counterexample, Finding
 
@@ -49,12 +52,15 @@ class Solo:
         left_out: Collection[str],
         *,
         reach: Reach = DEFAULT,
+        relation: bool = False,
         journal: Callable[[Operation], None] | None = None,
     ) -> None:
-        """``journal`` is told each operation before it runs."""
+        """``journal`` is told each operation before it runs; with ``relation`` every step is also
+        explained by the transitions that are proved."""
         self.config = config
         self.subject = open_subject(config)
         self.reach = reach
+        self.relation = relation
         self.journal = journal
         self.operations: list[Operation] = []
         self.coverage = Coverage(configurations=1)
@@ -85,6 +91,9 @@ class Solo:
         violations = self._checker.step(operation, outcome, after)
         name = self.subject.name
         findings = [Finding(name, v.slug, v, v.fault.message) for v in violations]
+        if self.relation:
+            step = Step(View(before), operation, outcome, View(after))
+            findings += link(explain(step), name, self.coverage)
         if not after.loads:  # the release's own check is for a state without load-backs
             complaint = self.subject.check_itself()
             if complaint is not None:

@@ -18,6 +18,7 @@ import pickle
 import resource
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,31 +74,34 @@ class Worker:
         steps: int,
         wanted: list[str],
         known: list[str],
+        relation: bool,
     ) -> None:
         """Until a walk shows something ``wanted`` (if given) that is not ``known``."""
         bounds, far = _limits(limits), Reach(**reach)
+        searcher = replace(self.searcher, relation=relation)
         for seed in range(first, first + count):
             coverage = Coverage()
-            found = self.searcher.walk(seed, bounds, far, steps=steps, coverage=coverage)
+            found = searcher.walk(seed, bounds, far, steps=steps, coverage=coverage)
             self.say("walked", seed=seed, found=found is not None, **coverage_json(coverage))
             new = kinds(found) - set(known) if found is not None else set()
             if found is not None and new and (not wanted or set(wanted) & set(found.slugs)):
                 slugs = frozenset(wanted) or frozenset(k.split(":")[0] for k in new)
-                found = self.searcher.shrink(found, far, slugs & frozenset(found.slugs))
+                found = searcher.shrink(found, far, slugs & frozenset(found.slugs))
                 self.done(found, seed=seed)
                 return
         self.done(None)
 
-    def _replay(self, trace: str, reach: dict[str, bool], shrink: bool) -> None:
+    def _replay(self, trace: str, reach: dict[str, bool], shrink: bool, relation: bool) -> None:
         coverage, far = Coverage(), Reach(**reach)
+        searcher = replace(self.searcher, relation=relation)
         try:
-            found = self.searcher.replay(loads(trace), far, coverage)
+            found = searcher.replay(loads(trace), far, coverage)
         except ConfigError as problem:
             self.say("refused", line=str(problem))
             return
         self.say("walked", seed=-1, **coverage_json(coverage))
         if found is not None and shrink:
-            found = self.searcher.shrink(found, far)
+            found = searcher.shrink(found, far)
         self.done(found)
 
     def _trace(self, seed: int, limits: dict[str, Any], reach: dict[str, bool], steps: int) -> None:
@@ -127,7 +131,12 @@ class Worker:
 
 def coverage_json(c: Coverage) -> dict[str, Any]:
     outcomes = [[o, kind, n] for (o, kind), n in sorted(c.outcomes.items())]
-    return {"steps": c.steps, "evaluations": c.evaluations, "outcomes": outcomes}
+    return {
+        "steps": c.steps,
+        "evaluations": c.evaluations,
+        "outcomes": outcomes,
+        "links": dict(c.links),
+    }
 
 
 def pack(what: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from radixproof.impl.torch_cache.subject import open_torch
 from radixproof.invariants.catalogue import Step
 from radixproof.invariants.checker import check_state, check_step
+from radixproof.invariants.proofs.beyond import SHOWS
 from radixproof.invariants.proofs.link import MAY_TAKE, Explanation, explain
 from radixproof.invariants.proofs.slots.abstraction import broken
 from radixproof.invariants.proofs.theory import THEORY
@@ -20,6 +22,7 @@ from radixproof.model import operations as op
 from radixproof.model.config import CacheConfig
 from radixproof.model.errors import ErrorKind
 from radixproof.model.operations import OPERATIONS
+from radixproof.model.options import UNPINNED_LOADS
 from radixproof.model.reference import ReferenceModel
 from radixproof.model.subject import OpenSubject
 from radixproof.model.trace import Trace
@@ -27,6 +30,8 @@ from radixproof.stateful_tests.choose import RandomChooser
 from radixproof.stateful_tests.configs import draw_config
 from radixproof.stateful_tests.corpus import corpus, load
 from radixproof.stateful_tests.enabled import draw_style, draw_weights
+from radixproof.stateful_tests.lockstep import Coverage
+from radixproof.stateful_tests.lockstep import link as count_link
 from radixproof.stateful_tests.tests.runs import Observed, observed_steps
 from radixproof.stateful_tests.variants import VARIANTS
 from radixproof.stateful_tests.walk import next_operation
@@ -168,3 +173,40 @@ def test_an_operation_may_not_do_what_another_does() -> None:
     found = link((before, op.Execute("write"), outcome, after))
     assert not found.holds
     assert "no part of execute" in found.faults[0]
+
+
+@pytest.mark.parametrize("id", ["M-1", "M-1b", "M-1d", "M-2", "M-3", "M-5", "M-7", "M-24"])
+def test_no_wrong_rule_hides_behind_an_option(id: str) -> None:
+    """Even where a cache claims every difference that releases have, its wrong steps are faults."""
+    variant, claimed = VARIANTS[id], frozenset(SHOWS)
+    kept = [load(path) for path in corpus() if path.name.startswith(f"{id.lower()}-")]
+    wrong = 0
+    for run in (
+        *(replayed(variant.open, trace) for trace in kept),
+        *(walked(variant.open, seed) for seed in range(8)),
+    ):
+        for before, operation, outcome, after in run:
+            if not link((before, operation, outcome, after)).holds:
+                now = replace(before, options=claimed), replace(after, options=claimed)
+                found = link((now[0], operation, outcome, now[1]))
+                assert found.faults
+                assert found.beyond == ()
+                wrong += 1
+                break
+    assert wrong
+
+
+def test_a_step_beyond_the_relation_is_neither_held_nor_at_fault() -> None:
+    """A load-back without a host lock on its source: legal where the release never takes one."""
+    wrong, option = VARIANTS["M-11"], frozenset({UNPINNED_LOADS})
+    kept = [load(path) for path in corpus() if path.name.startswith("m-11-")]
+    observed = next(o for t in kept for o in replayed(wrong.open, t) if not link(o).holds)
+    assert link(observed).beyond == ()
+    before, operation, outcome, after = observed
+    known = (replace(before, options=option), operation, outcome, replace(after, options=option))
+    found = link(known)
+    assert not found.holds
+    assert found.beyond == (UNPINNED_LOADS,)
+    coverage = Coverage()
+    assert count_link(found, "it", coverage) == []
+    assert coverage.links == {UNPINNED_LOADS: 1}

@@ -14,6 +14,7 @@ from radixproof.cli.main import main
 from radixproof.cli.releases import start
 from radixproof.impl.sglang.wheels import PYTHON, fetch
 from radixproof.invariants.catalogue import CATALOGUE
+from radixproof.invariants.proofs.beyond import SHOWS
 from radixproof.model import operations as op
 from radixproof.model.config import FULL, CacheConfig
 from radixproof.model.trace import Trace
@@ -24,8 +25,9 @@ from radixproof.stateful_tests.sglang.dialect import DIFFERENCES
 from radixproof.stateful_tests.sglang.judge import replay_on
 from radixproof.stateful_tests.sglang.legal import Reach, made_legal
 from radixproof.stateful_tests.tests.broken import broken_copy
-from radixproof.stateful_tests.verdict import CRASH
+from radixproof.stateful_tests.verdict import CRASH, LINKED, RELATION
 
+LINKABLE = ("0.5.15", "0.5.18", "0.5.20", "0.5.22", "0.5.23")
 BUGS = pytest.mark.parametrize("bug", RELEASE_BUGS.values(), ids=lambda bug: bug.id)
 
 
@@ -85,6 +87,39 @@ def test_a_release_holds_where_nothing_is_known(capsys: pytest.CaptureFixture[st
     told = capsys.readouterr().out
     assert told.startswith("held: ")
     assert "not checked on this release:" in told
+
+
+@pytest.mark.parametrize("id", ["25065", "29352"])
+def test_a_bug_of_a_release_leaves_the_proved_relation(id: str) -> None:
+    """Its last step is no sequence of transitions; on the latest release every step is one."""
+    bug = RELEASE_BUGS[id]
+    with start(f"sglang=={bug.shows}", PYTHON, bug.environment) as running:
+        found = replay_on(running, bug.trace(), bug.reach, relation=True)
+    assert found is not None
+    assert RELATION in found.slugs
+    coverage = Coverage()
+    with start("sglang==0.5.23", PYTHON, bug.environment) as running:
+        assert replay_on(running, bug.trace(), bug.reach, coverage, relation=True) is None
+    assert coverage.links == {LINKED: len(bug.trace().operations)}
+
+
+@pytest.mark.parametrize(
+    ("version", "walks"),
+    [("0.5.23", 12), *(pytest.param(v, 60, marks=pytest.mark.nightly) for v in LINKABLE)],
+)
+def test_every_step_of_a_release_is_in_the_relation_or_beyond_it_by_name(
+    version: str, walks: int
+) -> None:
+    """The relation complains only where the catalogue does, too."""
+    with start(f"sglang=={version}", PYTHON, {}) as running:
+        options = set(running.about["options"])
+        run = judge.judge(running, judge.Plan(walks, relation=True), seed=1)
+    assert [
+        f.counterexample.slugs for f in run.found if f.counterexample.slugs == (RELATION,)
+    ] == []
+    links = run.coverage.links
+    assert {o for key in links if key != LINKED for o in key.split(", ")} <= options & set(SHOWS)
+    assert links[LINKED] > 0.95 * links.total()
 
 
 DEATHS = {
