@@ -47,6 +47,7 @@ from radixproof.invariants.steps.compare import is_ok, is_refused, tier_of, valu
 from radixproof.invariants.steps.loss import a_host_failure_struck, has_room_for
 from radixproof.model import operations as op
 from radixproof.model.operations import Operation
+from radixproof.model.options import WAITS_UNLOCKED
 
 _DEVICE_EVICTION = {"demote", "delete", "tombstone", "write-back", "evict-host", "drop-host"}
 _HOST_EVICTION = {"evict-host", "drop-host"}
@@ -79,6 +80,14 @@ MAY_TAKE: dict[type[Operation], set[str]] = {
     op.FailAllocation: set(),
 }
 """Which transitions an operation may consist of."""
+
+
+def _kind(step: Step) -> type[Operation]:
+    """Of the operation. A waiting request that holds nothing is admitted as a new one is."""
+    waits = isinstance(step.operation, op.Proceed) and WAITS_UNLOCKED in step.after.options
+    return op.Admit if waits else type(step.operation)
+
+
 _PIN, _LOADS_PIN = ("pin", "match"), ("pin", "load")
 """Holders of locks that an operation takes and gives back before it returns."""
 
@@ -150,7 +159,7 @@ class _Decomposition:
     ) -> None:
         self.step = step
         self.theory = theory
-        self.may_take = MAY_TAKE[type(step.operation)]
+        self.may_take = MAY_TAKE[_kind(step)]
         self.names = after
         self.outliving = outliving
         ids = before.nodes | after.nodes
