@@ -27,6 +27,12 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--components", metavar="LIST", help="such as full,swa,mamba")
     parser.add_argument("--policy", choices=tuple(WRITE_POLICIES), help="write policy")
     parser.add_argument("--page-size", type=positive, metavar="N", help="tokens in a page")
+    parser.add_argument(
+        "--bigram", action="store_true", default=None, help="keys are pairs of tokens (EAGLE)"
+    )
+    parser.add_argument(
+        "--kv-events", action="store_true", default=None, help="the cache tells of its blocks"
+    )
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +101,11 @@ def limits_of(args: argparse.Namespace) -> Limits:
             raise UsageError(f"--components must be one of {known}, not {args.components!r}")
         if MAMBA in components and args.page_size not in (None, 1):
             raise UsageError("--page-size must be 1 with mamba")
-    return Limits(components, args.policy, args.page_size)
+        if MAMBA in components and args.bigram:
+            raise UsageError("--bigram goes without mamba")
+    return Limits(
+        components, args.policy, args.page_size, bigram=args.bigram, kv_events=args.kv_events
+    )
 
 
 def writable(path: str | None) -> Path | None:

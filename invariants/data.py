@@ -9,15 +9,23 @@ from radixproof.invariants.catalogue import WITH_HOST, WITH_MAMBA, state_invaria
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model.config import MAMBA
-from radixproof.model.payload import prefix_tags
+from radixproof.model.payload import kv_tags
 from radixproof.model.snapshot import Pool, Slots
-from radixproof.model.units import positions
+from radixproof.model.units import are_pairs, raw_tokens
 
 
 @lru_cache(maxsize=1 << 15)
 def tags_of(namespace: str, units: tuple[int, ...]) -> tuple[int, ...]:
-    """What the slots of a prefix must hold, one tag per unit: KV is that of the unit's position."""
-    return prefix_tags(namespace, positions(units))
+    """What the slots of a prefix must hold, one tag per unit."""
+    return kv_tags(namespace, raw_tokens(units), len(units), bigram=are_pairs(units))
+
+
+@lru_cache(maxsize=1 << 15)
+def _tags_so_far(
+    namespace: str, tokens: tuple[int, ...], count: int, bigram: bool
+) -> tuple[int, ...]:
+    """What the slots of a request's first ``count`` tokens must hold."""
+    return kv_tags(namespace, tokens, count, bigram=bigram)
 
 
 def arriving(view: View, stream: str, component: str) -> set[int]:
@@ -29,7 +37,8 @@ def arriving(view: View, stream: str, component: str) -> set[int]:
 
 @state_invariant(
     "I-35",
-    formula="all n, c, j outside pending loads: payload[n.c.device[j]] = prefix(n)[:start+j+1]",
+    formula="all n, c, j outside pending loads: payload[n.c.device[j]] = prefix(n)[:start+j+1]"
+    " (of pairs both tokens)",
     without_it="A request would attend to another conversation's keys and values.",
     taught_by="M-14, M-39",
 )
@@ -66,7 +75,7 @@ def host_slots_hold_their_prefix(view: View) -> Iterator[Fault]:
 def requests_read_their_own_prefix(view: View) -> Iterator[Fault]:
     """A running request's row leads to the KV of its own tokens, and its window to SWA data."""
     for r in view.requests:
-        tags = tags_of(r.namespace, r.tokens)[: r.committed]
+        tags = _tags_so_far(r.namespace, r.tokens, r.committed, view.config.bigram)
         row, pool = r.row[: r.committed], view.pools["full"]
         if len(row) < r.committed:
             yield Fault(f"request {r.name} has {len(row)} slots for {r.committed} tokens")

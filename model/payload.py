@@ -7,13 +7,16 @@ slot and copies it like any KV; reading it back says which prefix a slot really 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from zlib import crc32
 
 NEVER_WRITTEN = 0
 """Tag of a slot that nothing was written into since the pool was made."""
 TORN = -1
 """Tag of a slot whose layers or elements do not belong to one payload."""
+
+_UNKNOWN = -1
+"""In place of a token that nobody has sampled yet."""
 
 _MASK = (1 << 48) - 1
 
@@ -40,6 +43,30 @@ def tags(previous: int, tokens: Iterable[int]) -> tuple[int, ...]:
 def prefix_tags(namespace: str, tokens: Iterable[int]) -> tuple[int, ...]:
     """The tags that positions 0, 1, ... of ``tokens`` in ``namespace`` must hold."""
     return tags(namespace_tag(namespace), tokens)
+
+
+def kv_tags(namespace: str, tokens: Sequence[int], count: int, *, bigram: bool) -> tuple[int, ...]:
+    """The tags that the first ``count`` positions of ``tokens`` must hold.
+
+    With bigram keys the slot of a position holds the draft model's KV too, which is computed from
+    the token after it as well: it belongs to one more token, and where that is not known yet it is
+    provisional, written again when it is.
+    """
+    if not bigram:
+        return prefix_tags(namespace, tokens[:count])
+    found = prefix_tags(namespace, tokens[: count + 1])
+    if len(found) <= count:
+        last = found[-1] if found else namespace_tag(namespace)
+        found = (*found, next_tag(last, _UNKNOWN))
+    return found[1:]
+
+
+def rewritten_from(committed: int, protected: int, *, bigram: bool) -> int:
+    """The first position that the next forward pass writes: with bigram keys, again the last one.
+
+    Never one of the ``protected`` prefix, whose slots are the tree's and complete.
+    """
+    return max(committed - 1, protected) if bigram else committed
 
 
 def advance_state(held: int, namespace: str, tokens: Iterable[int]) -> int:

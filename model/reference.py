@@ -23,7 +23,7 @@ from radixproof.model.locking import host_lock, lock, protectable, unlock
 from radixproof.model.matching import MatchResult, match
 from radixproof.model.observation import Observation
 from radixproof.model.outcome import Outcome, error, ok, refused
-from radixproof.model.payload import NEVER_WRITTEN, advance_state, prefix_tags
+from radixproof.model.payload import NEVER_WRITTEN, advance_state, kv_tags
 from radixproof.model.snapshot import Snapshot
 from radixproof.model.state import DEVICE, HOST, Receipt, Request, State
 from radixproof.model.state_slots import dispose_of_state
@@ -97,7 +97,8 @@ class ReferenceModel:
         slots, own = taken
         if own is not None:
             memory.write_state(own, advance_state(NEVER_WRITTEN, o.namespace, o.tokens))
-        memory.write(slots[: len(o.tokens)], prefix_tags(o.namespace, o.tokens))
+        tags = kv_tags(o.namespace, o.tokens, len(o.tokens), bigram=self.config.bigram)
+        memory.write(slots[: len(o.tokens)], tags)
         memory.free_swa(slots[: o.swa_evicted])
         new = Insertion(
             o.namespace,

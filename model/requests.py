@@ -9,7 +9,7 @@ from radixproof.model.insertion import Inserted, Insertion, insert
 from radixproof.model.keys import ceil_page, floor_page
 from radixproof.model.locking import lock, release_window, unlock
 from radixproof.model.matching import MatchResult, match
-from radixproof.model.payload import advance_state, prefix_tags
+from radixproof.model.payload import advance_state, kv_tags, rewritten_from
 from radixproof.model.state import Request, State
 from radixproof.model.state_slots import dispose_of_state, fill_state, wait_for_own_state
 from radixproof.model.transfers import wait_for_loads
@@ -61,8 +61,10 @@ def evict_shortage(state: State, tokens: int, states: int) -> None:
 def compute(state: State, request: Request, tokens: int) -> None:
     """The forward pass writes the KV of the next ``tokens`` and advances the state."""
     begin, end = request.committed, request.committed + tokens
-    tags = prefix_tags(request.namespace, request.tokens[:end])
-    state.memory.write(tuple(request.row[begin:end]), tags[begin:])
+    bigram = state.config.bigram
+    tags = kv_tags(request.namespace, request.tokens, end, bigram=bigram)
+    first = rewritten_from(begin, request.protected, bigram=bigram)
+    state.memory.write(tuple(request.row[first:end]), tags[first:])
     if request.state_slot is not None:
         held = state.memory.state(request.state_slot)
         advanced = advance_state(held, request.namespace, request.tokens[begin:end])

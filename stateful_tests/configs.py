@@ -25,6 +25,8 @@ class Limits:
     write_policy: str | None = None
     page_size: int | None = None
     host: bool | None = None
+    bigram: bool | None = None
+    kv_events: bool | None = None
 
     def admit(self, config: CacheConfig) -> bool:
         """Whether a configuration lies within the limits."""
@@ -33,6 +35,8 @@ class Limits:
             (self.write_policy, config.write_policy),
             (self.page_size, config.page_size),
             (self.host, config.has_host),
+            (self.bigram, config.bigram),
+            (self.kv_events, config.kv_events),
         )
         return all(limit is None or limit == value for limit, value in wanted)
 
@@ -42,7 +46,7 @@ ANY = Limits()
 
 def draw_config(choose: Chooser, limits: Limits = ANY) -> CacheConfig:
     """One configuration; every dimension that is not limited is drawn."""
-    components = limits.components or choose.pick(_component_sets(limits.page_size))
+    components = limits.components or choose.pick(_component_sets(limits))
     size = limits.page_size or (1 if MAMBA in components else choose.pick((1, 1, 2, 4)))
     policy = limits.write_policy or choose.pick(
         (WRITE_THROUGH, WRITE_THROUGH, WRITE_THROUGH_SELECTIVE, WRITE_BACK)
@@ -72,17 +76,21 @@ def draw_config(choose: Chooser, limits: Limits = ANY) -> CacheConfig:
         load_back_threshold=choose.pick((1, 1, 0, 3)),
         materialize_out_of_window_leaf=choose.chance(25),
         eviction_policy=choose.pick(("lru", "lru", *EVICTION_POLICIES)),
-        kv_events=choose.chance(20),
-        bigram=MAMBA not in components and choose.chance(12),
+        kv_events=choose.chance(20) if limits.kv_events is None else limits.kv_events,
+        bigram=_bigram(choose, components) if limits.bigram is None else limits.bigram,
         disable=choose.chance(2),
     )
 
 
-def _component_sets(page_size: int | None) -> list[tuple[str, ...]]:
-    """Two components most often, and states only where a page is one token."""
+def _bigram(choose: Chooser, components: tuple[str, ...]) -> bool:
+    return MAMBA not in components and choose.chance(12)
+
+
+def _component_sets(limits: Limits) -> list[tuple[str, ...]]:
+    """Two components most often, and states only where a page is one token, without pairs."""
     with_states = [(FULL, SWA, MAMBA), (FULL, MAMBA), (FULL, SWA, MAMBA)]
     others = [(FULL, SWA), (FULL, SWA), (FULL, SWA), (FULL,)]
-    return others if page_size not in (None, 1) else [*others, *with_states]
+    return others if limits.page_size not in (None, 1) or limits.bigram else [*others, *with_states]
 
 
 def _device_pages(choose: Chooser) -> int:

@@ -23,7 +23,8 @@ from radixproof.model import operations as op
 from radixproof.model.config import SWA
 from radixproof.model.errors import ErrorKind, IllegalUse
 from radixproof.model.operations import LOAD, WRITE
-from radixproof.model.payload import prefix_tags
+from radixproof.model.payload import kv_tags, rewritten_from
+from radixproof.model.units import units
 
 EMPTY = torch.empty((0,), dtype=torch.int64)
 
@@ -80,14 +81,24 @@ class SglangCache:
             getattr(found, "swa_host_hit_length", 0),
         )
 
+    def units(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
+        """What the tree makes of a key."""
+        return units(tokens, self.config.bigram)
+
+    def aligned(self, tokens: tuple[int, ...]) -> int:
+        """Units of a key that fill whole pages."""
+        page = self.config.page_size
+        return len(self.units(tokens)) // page * page
+
     def insert(self, o: op.Insert) -> int | None:
         """A client's own insert: what a request does that ends without having held anything."""
-        page, allocator = self.config.page_size, self.built.allocator
-        length = len(o.tokens) // page * page
+        allocator = self.built.allocator
+        length = self.aligned(o.tokens)
         slots = allocation.extend(self.built, EMPTY, len(o.tokens))
         if slots is None:
             return None
-        payload.write(self.built, slots, prefix_tags(o.namespace, o.tokens))
+        tags = kv_tags(o.namespace, o.tokens, len(o.tokens), bigram=self.config.bigram)
+        payload.write(self.built, slots, tags)
         if o.swa_evicted:
             allocator.free_swa(slots[: o.swa_evicted])
         result = self.tree.insert(self._insert_params(o, slots[:length]))
@@ -106,7 +117,8 @@ class SglangCache:
             extra["swa_evicted_seqlen"] = o.swa_evicted
         elif o.swa_evicted:
             extra["component_evicted_seqlens"] = {self.release.ComponentType.SWA: o.swa_evicted}
-        key = self.release.key(o.tokens[: len(slots)], o.namespace)
+        raw = len(slots) + self.config.bigram  # pairs share a token with their neighbours
+        key = self.release.key(o.tokens[:raw], o.namespace)
         return kind(key=key, value=slots.clone(), priority=o.priority, **extra)
 
     # Locks
@@ -254,8 +266,10 @@ class SglangCache:
 
     def _compute(self, running: Running, count: int) -> None:
         begin, end = running.committed, running.committed + count
-        tags = prefix_tags(running.namespace, running.tokens[:end])
-        payload.write(self.built, running.row[begin:end], tags[begin:])
+        bigram = self.config.bigram
+        tags = kv_tags(running.namespace, running.tokens, end, bigram=bigram)
+        first = rewritten_from(begin, self.lifecycle.protected(running.req), bigram=bigram)
+        payload.write(self.built, running.row[first:end], tags[first:])
         self.lifecycle.committed(running, end)
 
     def finish(self, running: Running) -> None:

@@ -40,7 +40,7 @@ def server_arguments(config: CacheConfig) -> SimpleNamespace:
         disable_hicache_numa_detect=True,
         disaggregation_mode="null",
         enable_unified_memory=False,
-        speculative_algorithm=None,
+        speculative_algorithm="EAGLE" if config.bigram else None,
         strip_thinking_cache=False,
         enable_streaming_session=False,
         enable_cache_report=False,

@@ -68,7 +68,7 @@ class Built:
         return getattr(self.allocator, name)
 
 
-_DRIVEN = {"disable": False, "kv_events": False, "bigram": False}
+_DRIVEN = {"disable": False, "kv_events": False}
 """Fields of a configuration that have one value on SGLang as yet."""
 
 
@@ -88,6 +88,7 @@ def build(release: Release, config: CacheConfig, core: str) -> Built:
         **accepted(
             release.CacheInitParams,
             disable=False,
+            is_eagle=config.bigram,
             req_to_token_pool=requests,
             token_to_kv_pool_allocator=allocator,
             page_size=config.page_size,

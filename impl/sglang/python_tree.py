@@ -10,6 +10,7 @@ from torch import Tensor
 from radixproof.impl.sglang.cache import SglangCache
 from radixproof.model.config import FULL, SWA
 from radixproof.model.snapshot import DETACHED, ROOT, Node, Placement, Slots
+from radixproof.model.units import units
 
 _EMPTY = Placement()
 _Pending = tuple[Any, int, tuple[int, ...], tuple[int, ...]]
@@ -51,7 +52,7 @@ class PythonTree:
 
     def _children(self, node: Any) -> list[tuple[Any, tuple[int, ...]]]:
         """Last sibling first, each with the label under which the parent holds it."""
-        held = [(c, _label(key)) for key, c in node.children.items()]
+        held = [(c, _label(key, c)) for key, c in node.children.items()]
         held.sort(key=lambda h: (h[0].key.extra_key or "", _tokens(h[0].key)), reverse=True)
         return held
 
@@ -153,11 +154,23 @@ class PythonTree:
 
 
 def _tokens(key: Any) -> tuple[int, ...]:
-    return tuple(key.token_ids[: len(key)])
+    """The units of a key; of pairs it holds one token more than it has units."""
+    pairs = bool(key.is_bigram)
+    return units(tuple(key.token_ids[: len(key) + pairs]), pairs)
 
 
-def _label(key: Any) -> tuple[int, ...]:
-    """The tokens of a child's edge label: one or a page of them, with or without a namespace."""
+def _label(key: Any, child: Any) -> tuple[int, ...]:
+    """The units of a child's edge label: one or a page of them, with or without a namespace."""
+    return _label_of_pairs(key) if child.key.is_bigram else _label_of_tokens(key)
+
+
+def _label_of_pairs(key: Any) -> tuple[int, ...]:
+    plain = key if isinstance(key[0], int | tuple) else key[-1]
+    pairs = (plain,) if isinstance(plain[0], int) else plain
+    return tuple(u for pair in pairs for u in units(tuple(pair), True))
+
+
+def _label_of_tokens(key: Any) -> tuple[int, ...]:
     if isinstance(key, int):
         return (key,)
     if isinstance(key, bytes | bytearray):
@@ -165,7 +178,7 @@ def _label(key: Any) -> tuple[int, ...]:
     parts = tuple(key)
     if parts and all(isinstance(part, int) for part in parts):
         return parts
-    return _label(parts[-1])
+    return _label_of_tokens(parts[-1])
 
 
 def _slots(value: Tensor | None) -> Slots | None:

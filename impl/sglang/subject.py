@@ -74,7 +74,7 @@ class SglangSubject:
     def _node(self, namespace: str, tokens: tuple[int, ...]) -> Any:
         if self.cache.built.has_rust_core:
             return self._matched(namespace, tokens)
-        node = self.observer().tree.node_at(namespace, tokens)
+        node = self.observer().tree.node_at(namespace, self.cache.units(tokens))
         if node is None:
             raise IllegalUse(ErrorKind.ARGUMENT, "no node spells these tokens")
         return node
@@ -82,7 +82,7 @@ class SglangSubject:
     def _matched(self, namespace: str, tokens: tuple[int, ...]) -> Any:
         """A node of a core without node objects, as a server finds it: by a match."""
         found = self.cache.match(namespace, tokens)
-        if len(found.slots) != len(tokens):
+        if len(found.slots) != len(self.cache.units(tokens)):
             raise IllegalUse(ErrorKind.ARGUMENT, "no device prefix ends at these tokens")
         return found.last_device_node
 
@@ -106,8 +106,7 @@ class SglangSubject:
         return {"best_match": len(tree.spelled[index]) if index >= 0 else 0}
 
     def _insert(self, o: op.Insert) -> Outcome:
-        page = self.cache.config.page_size
-        length = len(o.tokens) // page * page
+        page, length = self.cache.config.page_size, self.cache.aligned(o.tokens)
         _require(bool(o.tokens), "an insert needs tokens")
         _require(0 <= o.swa_evicted <= length, "swa_evicted lies outside the aligned key")
         _require(o.swa_evicted % page == 0, "swa_evicted is not page-aligned")

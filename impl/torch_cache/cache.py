@@ -21,7 +21,7 @@ from radixproof.impl.torch_cache.node import Receipt
 from radixproof.impl.torch_cache.requests import Requests
 from radixproof.model import operations as op
 from radixproof.model.config import FULL, MAMBA, SWA
-from radixproof.model.payload import NEVER_WRITTEN, advance_state, prefix_tags
+from radixproof.model.payload import NEVER_WRITTEN, advance_state, kv_tags
 
 
 class TorchCache(Requests):
@@ -46,7 +46,8 @@ class TorchCache(Requests):
         slots, state = taken
         if len(state):
             self.memory.write_state(state, advance_state(NEVER_WRITTEN, o.namespace, o.tokens))
-        self.memory.write(slots[: len(o.tokens)], prefix_tags(o.namespace, o.tokens))
+        tags = kv_tags(o.namespace, o.tokens, len(o.tokens), bigram=self.config.bigram)
+        self.memory.write(slots[: len(o.tokens)], tags)
         self.memory.free_swa(slots[: o.swa_evicted])
         inserted = self._insert(
             Incoming(

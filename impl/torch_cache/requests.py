@@ -10,7 +10,7 @@ from radixproof.impl.torch_cache.matching import MatchResult
 from radixproof.impl.torch_cache.memory import NO_SLOTS
 from radixproof.model.config import FULL, MAMBA, SWA
 from radixproof.model.operations import LOAD
-from radixproof.model.payload import NEVER_WRITTEN, advance_state, prefix_tags
+from radixproof.model.payload import NEVER_WRITTEN, advance_state, kv_tags, rewritten_from
 
 
 class Requests(Admission):
@@ -73,8 +73,10 @@ class Requests(Admission):
     def _compute(self, request: Request, tokens: int) -> None:
         """The forward pass writes the KV of the next tokens."""
         begin, end = request.committed, request.committed + tokens
-        tags = prefix_tags(request.namespace, request.tokens[:end])[begin:]
-        self.memory.write(self._row(request, begin, end), tags)
+        bigram = self.config.bigram
+        tags = kv_tags(request.namespace, request.tokens, end, bigram=bigram)
+        first = rewritten_from(begin, request.protected, bigram=bigram)
+        self.memory.write(self._row(request, first, end), tags[first:])
         if self.has_mamba:
             held = self.memory.read_state(request.state)
             advanced = advance_state(held, request.namespace, request.tokens[begin:end])

@@ -39,7 +39,6 @@ def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
         config,
         disable=False,
         kv_events=False,
-        bigram=False,
         load_back_threshold=max(1, config.load_back_threshold),
         materialize_out_of_window_leaf=not shape.vetoes_leaves,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from radixproof.model import operations as op
 from radixproof.model.snapshot import Node, Snapshot
+from radixproof.model.units import units
 from radixproof.stateful_tests.enabled import is_loadable
 
 
@@ -74,8 +75,9 @@ def made_legal(operation: op.Operation, reach: Reach) -> op.Operation:
 
 
 def _index(state: Snapshot, namespace: str, tokens: tuple[int, ...]) -> int | None:
+    key = units(tokens, state.config.bigram)
     spelled = ((i, n) for i, n in enumerate(state.nodes) if n.namespace == namespace)
-    return next((i for i, n in spelled if n.tokens == tokens), None)
+    return next((i for i, n in spelled if n.tokens == key), None)
 
 
 def _node(state: Snapshot, namespace: str, tokens: tuple[int, ...]) -> Node | None:
