@@ -13,6 +13,7 @@ from radixproof.cli import (
     check,
     diff,
     explore,
+    export,
     prove,
     recall,
     replay,
@@ -54,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     told = (
         *(check, soak, prove, explore, diff, replay, reproduce, recall),
-        *(spec, variants, workload, bench),
+        *(export, spec, variants, workload, bench),
     )
     for command in told:
         command.add_parser(commands)

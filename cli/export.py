@@ -1,0 +1,123 @@
+"""``radixproof export``: a counterexample on SGLang as a test to paste into SGLang's tree."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
+from radixproof.cli.options import writable
+from radixproof.cli.releases import add_release, environment_of, is_release, process_of, reach_of
+from radixproof.impl.sglang.wheels import NoSuchRelease, Source, locate
+from radixproof.model.trace import Trace
+from radixproof.stateful_tests.bugs.releases import RELEASE_BUGS, ReleaseBug
+from radixproof.stateful_tests.corpus import load
+from radixproof.stateful_tests.export.calls import NotExportable
+from radixproof.stateful_tests.export.run import FAILED, PASSED, run_on
+from radixproof.stateful_tests.export.unittest_file import unittest_file
+from radixproof.stateful_tests.lockstep import Coverage
+from radixproof.stateful_tests.sglang.judge import replay_on
+from radixproof.stateful_tests.sglang.legal import Reach
+from radixproof.stateful_tests.verdict import Counterexample
+
+FORMATS = ("sglang-unittest",)
+_RAN = ("ok", "refused", "E_INTERNAL")
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("export", help="a counterexample on SGLang as a test to paste")
+    parser.add_argument("trace", metavar="TRACE", help="a trace file, or the number of a known bug")
+    parser.add_argument("--as", dest="format", required=True, choices=FORMATS)
+    parser.add_argument(
+        "--subject", metavar="NAME", help="sglang==VERSION or sglang:PATH that has the bug"
+    )
+    parser.add_argument("--passes-on", metavar="NAME", help="a subject on which the test must pass")
+    parser.add_argument("--out", metavar="FILE", help="where it goes; otherwise to the terminal")
+    add_release(parser)
+    parser.set_defaults(run=run, device="cpu")
+
+
+def run(args: argparse.Namespace) -> int:
+    target, (trace, bug) = writable(args.out), _trace_of(args.trace)
+    if args.subject is None and bug is not None:
+        args.subject = f"sglang=={bug.shows}"
+    if args.subject is None or not is_release(args.subject):
+        raise UsageError("--subject sglang==VERSION or sglang:PATH says where the bug is")
+    reach, environment = reach_of(args), environment_of(args)
+    if bug is not None:
+        reach = bug.reach if reach == Reach() else reach
+        environment = {**bug.environment, **environment}
+        args.set = [f"{k}={v}" for k, v in environment.items()]
+    fixed = None if args.passes_on is None else _located(args.passes_on)
+    found = _counterexample(args, trace, reach)
+    try:
+        text = unittest_file(found, args.subject, environment)
+    except NotExportable as problem:
+        raise UsageError(f"{args.trace} cannot be exported: {problem}") from None
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "test_exported.py"
+        file.write_text(text, encoding="utf-8")
+        shown = run_on(_located(args.subject), file)
+        if shown.status != FAILED:
+            raise UsageError(f"the test of {args.trace} does not fail there: {_last(shown.told)}")
+        again = None if fixed is None else run_on(fixed, file)
+    if target is None:
+        print(text, end="")
+    else:
+        target.write_text(text, encoding="utf-8")
+    _tell(f"it fails on {args.subject}, as it should: {', '.join(found.slugs)}")
+    if again is None:
+        return HELD
+    if again.status == PASSED:
+        _tell(f"it passes on {args.passes_on}")
+        return HELD
+    if again.status != FAILED:
+        raise UsageError(f"the test does not run on {args.passes_on}: {_last(again.told)}")
+    _tell(f"it fails on {args.passes_on} too: {_last(again.told)}")
+    return COUNTEREXAMPLE
+
+
+def _trace_of(name: str) -> tuple[Trace, ReleaseBug | None]:
+    """A file, or a known bug by its number; a known bug's trace is known by what it says."""
+    if name in RELEASE_BUGS:
+        return RELEASE_BUGS[name].trace(), RELEASE_BUGS[name]
+    trace = load(Path(name))
+    same = (
+        b
+        for b in RELEASE_BUGS.values()
+        if (t := b.trace()).operations == trace.operations and t.config == trace.config
+    )
+    return trace, next(same, None)
+
+
+def _counterexample(args: argparse.Namespace, trace: Trace, reach: Reach) -> Counterexample:
+    """What the trace shows on the subject. Raises ``UsageError`` if that is nothing."""
+    coverage = Coverage()
+    with process_of(args) as process:
+        found = replay_on(process, trace, reach, coverage)
+    if found is None:
+        raise UsageError(f"{args.trace} holds on {args.subject}: there is nothing to assert")
+    if any(kind not in _RAN for _, kind in coverage.outcomes):
+        raise UsageError(f"{args.trace} has operations that are illegal there: shrink it first")
+    return found
+
+
+def _located(subject: str) -> Source:
+    try:
+        return locate(subject)
+    except NoSuchRelease as problem:
+        raise UsageError(str(problem)) from None
+
+
+def _last(told: str) -> str:
+    """The line of a unittest report that says what went wrong."""
+    lines = [line.strip() for line in told.splitlines() if line.strip()]
+    errors = [line for line in lines if "Error" in line.split(":")[0]]
+    return (errors or lines or ["it said nothing"])[-1]
+
+
+def _tell(line: str) -> None:
+    """Beside the test, which may go to standard output."""
+    print(line, file=sys.stderr)
