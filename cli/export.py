@@ -63,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
         if shown.status != FAILED:
             raise UsageError(f"the test of {args.trace} does not fail there: {_last(shown.told)}")
         again = None if fixed is None else run_on(fixed, file)
+    if again is not None and again.status not in (PASSED, FAILED):
+        raise UsageError(f"the test does not run on {args.passes_on}: {_last(again.told)}")
     if target is None:
         print(text, end="")
     else:
@@ -73,8 +75,6 @@ def run(args: argparse.Namespace) -> int:
     if again.status == PASSED:
         _tell(f"it passes on {args.passes_on}")
         return HELD
-    if again.status != FAILED:
-        raise UsageError(f"the test does not run on {args.passes_on}: {_last(again.told)}")
     _tell(f"it fails on {args.passes_on} too: {_last(again.told)}")
     return COUNTEREXAMPLE
 
