@@ -15,8 +15,9 @@ from radixproof.model.snapshot import Slots, Transfer
 
 @state_invariant(
     "I-30",
-    formula="all writes w: nodes(w) is a path to its lock node, FULL-locked by w's receipt, with"
-    " the very device and host slots that the copy reads and writes",
+    formula="all writes w: nodes(w) is a path to its lock node, locked by w's receipt in FULL and"
+    " in each component that it copies, with the very device and host slots that the copy reads"
+    " and writes",
     without_it="The copy would read slots that were freed, or publish what was never copied.",
     taught_by="M-2, M-3, M-1d",
     holds_under=WITH_HOST,
@@ -44,11 +45,23 @@ def pending_writes_keep_their_source(view: View) -> Iterator[Fault]:
         if BACKS_UP_WINDOWS in view.options:
             yield from _copies_within_the_path(view, t)
             continue
+        yield from _unlocked(view, t)
         for m in t.moves:
             if _slots(view, t, m.component, "device") != m.device:
                 yield Fault(f"write {t.id} copies {m.component} slots that its nodes left", at)
             if _slots(view, t, m.component, "host") != m.host:
                 yield Fault(f"write {t.id} fills host slots that its nodes do not have", at)
+
+
+def _unlocked(view: View, t: Transfer) -> Iterator[Fault]:
+    """Nodes whose data a transfer copies, and which nobody keeps from losing it."""
+    for m in t.moves:
+        for i in t.nodes if m.component != MAMBA else (t.node,):
+            p = view.nodes[i].placement(m.component)
+            moved = p is not None and p.device is not None and set(p.device) & set(m.device)
+            if p is not None and moved and p.lock < 1:
+                told = f"{m.component} data of {view.name(i)} is not locked for {t.stream} {t.id}"
+                yield Fault(told, (i,))
 
 
 def _copies_within_the_path(view: View, t: Transfer) -> Iterator[Fault]:
@@ -93,8 +106,8 @@ def pending_marks_are_exact(view: View) -> Iterator[Fault]:
 
 @state_invariant(
     "I-32",
-    formula="all loads l: target in N, both receipts live, its nodes on device, locked, their host"
-    " and device slots those the copy moves",
+    formula="all loads l: target in N, both receipts live, its nodes on device, locked in each"
+    " component that it moves, their host and device slots those the copy moves",
     without_it="The copy would read reused host slots or write into somebody's device slots.",
     taught_by="M-14, M-23",
     holds_under=WITH_HOST,
@@ -113,6 +126,7 @@ def pending_loads_keep_both_ends(view: View) -> Iterator[Fault]:
         for i in t.nodes:
             if nodes[i].full.device is None or nodes[i].full.lock < 1:
                 yield Fault(f"{view.name(i)} is not kept for load {t.id}", (i,))
+        yield from _unlocked(view, t)
         for m in t.moves:
             kept = _states_of_requests(view, t) if m.component == MAMBA else set()
             for i in t.nodes:

@@ -14,6 +14,7 @@ from radixproof.model.config import MAMBA
 @step_invariant(
     "S-backup-1",
     op.Insert,
+    op.Prefill,
     op.Finish,
     formula="write queued in this step, n its lock node, n.c.device after (and before, if n is not"
     " new) => the write moves c",

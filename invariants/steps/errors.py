@@ -38,5 +38,7 @@ def errors_change_nothing(step: Step) -> Iterator[Fault]:
             "loads",
             "receipts",
             "requests",
+            "candidates",
             "armed_failures",
+            "creation_rank",
         )

@@ -8,6 +8,7 @@ from radixproof.invariants.catalogue import Step, step_invariant
 from radixproof.invariants.steps.compare import (
     host_is_ample,
     is_ok,
+    is_refused,
     receipts_stay,
     taken_out_of_turn,
     tier_of,
@@ -17,14 +18,15 @@ from radixproof.invariants.steps.compare import (
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
-from radixproof.model.config import FULL, SWA
+from radixproof.model.config import FULL, MAMBA, SWA
 
 
 @step_invariant(
     "I-43",
     op.Evict,
     formula="freed[c] >= min(asked[c], device tokens of c that eviction can reach); under"
-    " write-back with a short host: freed FULL < asked => no D-leaf that is left is backed up",
+    " write-back with a short host: freed[c] < asked[c] => of the unlocked nodes with c on device"
+    " only unbacked D-leaves are left",
     without_it="Admission relies on evictable memory being obtainable.",
     taught_by="M-15, M-36 (U-5)",
 )
@@ -34,7 +36,7 @@ def eviction_makes_progress(step: Step) -> Iterator[Fault]:
         return
     assert isinstance(step.operation, op.Evict)
     if step.before.config.writes_back and not host_is_ample(step.before):
-        yield from _leaves_left_over(step)
+        yield from _left_over(step)
         return
     for component, can in _reachable(step.before).items():
         asked = getattr(step.operation, component)
@@ -116,9 +118,11 @@ def eviction_takes_the_least_recent_of_a_list(step: Step) -> Iterator[Fault]:
     op.LoadBack,
     op.Admit,
     op.Proceed,
+    op.Prefill,
     op.Decode,
     op.EvictHost,
-    formula="n in N after, its SWA gone from a tier in this step => its state gone from that tier",
+    formula="n in N after, its SWA gone from a tier in this step => its state gone from that tier"
+    " (Prefill: where it is refused)",
     without_it="A state that no window leads up to can never be used; it only fills its pool.",
     taught_by="M-7",
 )
@@ -126,6 +130,8 @@ def a_state_goes_with_its_window(step: Step) -> Iterator[Fault]:
     """Where a node loses its window data to eviction, it loses its state on that tier too."""
     if not (step.before.config.has_swa and step.before.config.has_mamba):
         return
+    if isinstance(step.operation, op.Prefill) and not is_refused(step):
+        return  # what it inserts may bring a state
     for b, old in enumerate(step.before.nodes):
         parts = step.fragments[b]
         for tier in ("device", "host") if parts else ():
@@ -142,12 +148,16 @@ def a_state_goes_with_its_window(step: Step) -> Iterator[Fault]:
     "S-evict-3",
     op.Evict,
     formula="receipts, requests, transfers, host data and contents as before (write-back: on"
-    " device); asked 0 => all as before",
+    " device); n on device after => n.c.device stays unless c was asked for (MAMBA: or SWA);"
+    " asked 0 => all as before",
     without_it="Memory pressure must not disturb those who run.",
     taught_by="M-3",
 )
 def eviction_spares_everything_else(step: Step) -> Iterator[Fault]:
-    """Device eviction changes neither receipts nor requests nor copies nor any byte."""
+    """Device eviction changes neither receipts nor requests nor copies nor any byte.
+
+    A node that stays on the device loses what was asked for alone.
+    """
     assert isinstance(step.operation, op.Evict)
     yield from receipts_stay(step)
     if [r.row for r in step.before.requests] != [r.row for r in step.after.requests]:
@@ -161,6 +171,46 @@ def eviction_spares_everything_else(step: Step) -> Iterator[Fault]:
             yield Fault(f"the free list of {name} changed")
     if is_ok(step) and step.operation == op.Evict():
         yield from unchanged(step, "nodes", "pools", "full_to_swa")
+    yield from _lost_unasked(step, step.operation)
+
+
+def _lost_unasked(step: Step, o: op.Evict) -> Iterator[Fault]:
+    """Data of a component that was not asked for goes with its node's FULL data only."""
+    asked = {SWA: o.swa, MAMBA: o.mamba or o.swa}
+    for c in step.before.config.auxiliary:
+        for b, old in enumerate(step.before.nodes) if not asked[c] else ():
+            parts = step.fragments[b]
+            stays = bool(parts) and not step.after.nodes[parts[-1]].evicted
+            held = tier_of(old.placement(c), "device")
+            if stays and held is not None and value(step.after, parts, c, "device") is None:
+                yield Fault(f"{step.before.name(b)} lost its {c} data, which nobody asked for")
+
+
+@step_invariant(
+    "S-evict-6",
+    op.Evict,
+    op.EvictHost,
+    formula="only c asked => freed[c] < asked[c] + the most tokens of c on one node before",
+    without_it="Every shortage would empty the cache.",
+    taught_by="M-66",
+)
+def an_eviction_stops_when_it_has_enough(step: Step) -> Iterator[Fault]:
+    """An eviction of one component takes no more than the node that made it enough."""
+    o = step.operation
+    assert isinstance(o, op.Evict | op.EvictHost)
+    if isinstance(o, op.Evict):
+        tier = "device"
+        asked = {c: n for c in step.before.config.components if (n := getattr(o, c))}
+        freed = {c: step.outcome.values.get(f"freed_{c}", 0) for c in asked}
+    else:
+        tier, asked = "host", {o.component: o.count}
+        freed = {o.component: step.outcome.values.get("freed", 0)}
+    if not is_ok(step) or len(asked) != 1:
+        return
+    ((c, count),) = asked.items()
+    held = [tier_of(n.placement(c), tier) or () for n in step.before.nodes]
+    if freed[c] >= count + max(map(len, held), default=0) > count:
+        yield Fault(f"freed {freed[c]} {c} tokens where {count} were asked for")
 
 
 def by_rank(view: View, leaves: Iterable[int]) -> list[int]:
@@ -183,15 +233,23 @@ def by_rank(view: View, leaves: Iterable[int]) -> list[int]:
     return sorted((i for i in leaves if i >= 0), key=rank)
 
 
-def _leaves_left_over(step: Step) -> Iterator[Fault]:
-    """What could not be backed up stays; what is backed up already needs no room to go."""
+def _left_over(step: Step) -> Iterator[Fault]:
+    """What could not be backed up stays; nothing else does, for it needs no room to go."""
     assert isinstance(step.operation, op.Evict)
-    o = step.operation
-    if o.swa or o.mamba or step.outcome.values.get("freed_full", 0) >= o.full:
-        return
-    for i in step.after.device_leaves:
-        if i >= 0 and step.after.nodes[i].backuped:
-            yield Fault(f"{step.after.name(i)} is backed up and was left on device", (i,))
+    after = step.after
+    short = [
+        c
+        for c in after.config.components
+        if step.outcome.values.get(f"freed_{c}", 0) < getattr(step.operation, c)
+    ]
+    for i, n in enumerate(after.nodes):
+        stuck = i in after.device_leaves and not n.backuped
+        for c in () if stuck else short:
+            p = n.placement(c)
+            if p is None or p.device is None or p.lock:
+                continue
+            if c != FULL or i in after.device_leaves:
+                yield Fault(f"{c} data of {after.name(i)} was left on device", (i,))
 
 
 def _reachable(view: View) -> dict[str, int]:

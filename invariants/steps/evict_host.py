@@ -40,13 +40,15 @@ def host_eviction_touches_no_device_data(step: Step) -> Iterator[Fault]:
     op.EvictHost,
     formula="n gone => n evicted, unlocked on both tiers, all its children gone; n.FULL.host gone"
     " => n"
-    " gone; n.c.host gone => c not on device (MAMBA: or SWA gone with it), not host-locked",
+    " gone; n.c.host gone => c asked for and not on device (MAMBA: or SWA gone with it), not"
+    " host-locked",
     without_it="An inner or device-resident node without its host copy breaks the prefix below it.",
     taught_by="M-23, M-30",
     holds_under=WITH_HOST,
 )
 def host_eviction_takes_only_what_is_host_only(step: Step) -> Iterator[Fault]:
-    """Host eviction deletes host leaves, and SWA data that is on host only; nothing else."""
+    """Host eviction deletes host leaves, and what was asked for that is on host only; no more."""
+    assert isinstance(step.operation, op.EvictHost)
     gone = {b for b, parts in step.fragments.items() if not parts}
     for b, old in enumerate(step.before.nodes):
         name = step.before.name(b)
@@ -68,8 +70,10 @@ def host_eviction_takes_only_what_is_host_only(step: Step) -> Iterator[Fault]:
         ]
         with_window = any(c == SWA for c, _ in lost)
         for c, p in lost:
-            on_device = p.device is not None and not (c == MAMBA and with_window)
-            if on_device or p.host_lock:
+            follows = c == MAMBA and with_window
+            unasked = c != step.operation.component and not follows
+            on_device = p.device is not None and not follows
+            if on_device or unasked or p.host_lock:
                 yield Fault(f"{name} lost {c} host data that was not reclaimable", parts)
 
 

@@ -126,7 +126,10 @@ def a_refused_insert_changes_nothing(step: Step) -> Iterator[Fault]:
     """An insert without memory leaves everything as it was."""
     if is_refused(step):
         yield from unchanged(
-            step, "nodes", "pools", "full_to_swa", "writes", "receipts", "access_order", "lru"
+            step,
+            *("nodes", "pools", "full_to_swa", "evictable", "protected"),
+            *("device_leaves", "host_leaves", "access_order", "creation_rank", "lru", "host_lru"),
+            *("writes", "loads", "receipts", "requests", "candidates"),
         )
 
 

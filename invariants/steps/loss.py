@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from radixproof.invariants.catalogue import WITH_HOST, WRITE_THROUGH, Step, step_invariant
-from radixproof.invariants.steps.compare import host_is_ample, kept, may_lose_host_data
+from radixproof.invariants.steps.compare import (
+    host_is_ample,
+    is_refused,
+    kept,
+    may_lose_host_data,
+)
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
@@ -40,9 +45,11 @@ def only_host_eviction_loses_host_data(step: Step) -> Iterator[Fault]:
     op.LoadBack,
     op.Admit,
     op.Proceed,
+    op.Prefill,
     op.Decode,
     formula="n backed up, on device before and not after => n in N, evicted, backed up, and an"
-    " H-leaf if childless and unlocked (write-back: unless the host is short)",
+    " H-leaf if childless and unlocked (write-back: unless the host is short; Prefill: where it is"
+    " refused)",
     without_it="A deleted leaf is a lost prefix though a copy of it was paid for.",
     taught_by="SGLang 25065 (M-1)",
     holds_under=WITH_HOST,
@@ -51,6 +58,8 @@ def evicting_a_backed_up_leaf_demotes_it(step: Step) -> Iterator[Fault]:
     """Device eviction of a backed-up node leaves it in the tree, host-only."""
     if step.before.config.writes_back and not host_is_ample(step.before):
         return
+    if isinstance(step.operation, op.Prefill) and not is_refused(step):
+        return  # its backups may have evicted host data
     for b, old in enumerate(step.before.nodes):
         if old.evicted or not old.backuped:
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from radixproof.invariants.catalogue import WITH_SWA, Step, step_invariant
 from radixproof.invariants.steps.compare import (
@@ -39,10 +40,13 @@ def _waited_on(step: Step, name: str) -> int:
     return step.before.nodes[c.last_node].end if c is not None and c.last_node >= 0 else 0
 
 
-def _plain(r: Request) -> tuple[object, ...]:
-    """A request without its last node, an index that may shift."""
-    state = (r.state_slot, r.state_source, r.zero_state)
-    return (r.name, r.tokens, r.committed, r.protected, r.swa_evicted, r.row, *state)
+def _plain(view: View, r: Request) -> Request:
+    """A request with the id of its last node: the index may shift."""
+    return replace(r, last_node=_id(view, r.last_node))
+
+
+def _id(view: View, index: int) -> int:
+    return view.nodes[index].id if index >= 0 else index
 
 
 @step_invariant(
@@ -58,12 +62,14 @@ def other_requests_are_left_alone(step: Step) -> Iterator[Fault]:
     """An operation of one request changes no other request's row or progress."""
     assert isinstance(step.operation, _OfRequest)
     mine = step.operation.request
-    before = [_plain(r) for r in step.before.requests if r.name != mine]
-    after = [_plain(r) for r in step.after.requests if r.name != mine]
+    before, after = (
+        [_plain(view, r) for r in view.requests if r.name != mine]
+        for view in (step.before, step.after)
+    )
     if before != after:
         yield Fault(f"an operation of {mine} changed another request")
     waiting = [
-        [(c.name, c.tokens, c.best_match) for c in view.candidates if c.name != mine]
+        [replace(c, last_node=_id(view, c.last_node)) for c in view.candidates if c.name != mine]
         for view in (step.before, step.after)
     ]
     if waiting[0] != waiting[1]:
@@ -163,7 +169,7 @@ def a_refused_request_keeps_what_it_has(step: Step) -> Iterator[Fault]:
     assert isinstance(step.operation, op.Prefill | op.Decode)
     old = _request(step.before, step.operation.request)
     new = _request(step.after, step.operation.request)
-    if old is None or new is None or _plain(old) != _plain(new):
+    if old is None or new is None or _plain(step.before, old) != _plain(step.after, new):
         yield Fault(f"request {step.operation.request} changed")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from radixproof.impl.torch_cache.admission import Request
 from radixproof.impl.torch_cache.cache import TorchCache
 from radixproof.impl.torch_cache.node import Node, Transfer
 from radixproof.stateful_tests.variants.variant import variant
@@ -106,3 +107,39 @@ class CountsChunks(TorchCache):
 class LeaksRefusedHostSlots(TorchCache):
     def _undo_host_slots(self, taken: dict[str, Tensor]) -> None:
         pass
+
+
+@variant(
+    "M-3b",
+    "a backup locks the FULL data that it reads and nothing else",
+    "pending-writes-keep-their-source",
+)
+class LocksOnlyFullForWrites(TorchCache):
+    def _lock_write(self, write: Transfer) -> None:
+        super()._lock_write(write)
+        for receipt in write.receipts:
+            self._release_window(receipt)
+            self._refresh_leaf_sets(*receipt.anchor.upwards())
+
+
+@variant(
+    "M-48b",
+    "the backup of a chunk leaves its window behind",
+    "a-backup-takes-all-that-is-on-device",
+)
+class BacksUpChunksWithoutTheirWindow(TorchCache):
+    _caching = False
+
+    def _cache_unfinished(self, request: Request, fork: Tensor) -> int:
+        self._caching = True
+        try:
+            return super()._cache_unfinished(request, fork)
+        finally:
+            self._caching = False
+
+    def _host_slots(self, node: Node) -> dict[str, Tensor] | None:
+        held = node.swa.device
+        node.swa.device = None if self._caching else held
+        slots = super()._host_slots(node)
+        node.swa.device = held
+        return slots

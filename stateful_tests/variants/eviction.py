@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
+from torch import Tensor
+
+from radixproof.impl.torch_cache.admission import Request
 from radixproof.impl.torch_cache.cache import TorchCache
 from radixproof.impl.torch_cache.host_eviction import Freed
 from radixproof.impl.torch_cache.node import Node
@@ -122,3 +126,74 @@ class DoesNotReexamineParents(TorchCache):
         for was, leaves in zip(before, (self.device_leaves, self.host_leaves), strict=True):
             if not was:
                 leaves.pop(parent, None)
+
+
+@variant(
+    "M-42",
+    "a host-only parent that becomes childless goes too, though somebody holds it",
+    "receipts-refer-to-nodes-in-the-tree",
+    "host-locked-data-stays",
+    "host-eviction-frees-and-reports",
+)
+class PrunesWhatIsLocked(TorchCache):
+    def _joins(self, parent: Node, leaves: dict[Node, None]) -> bool:
+        if leaves is not self.host_leaves or parent.is_root or parent.full.host is None:
+            return super()._joins(parent, leaves)
+        return not parent.children and parent.full.device is None
+
+
+@variant(
+    "M-64",
+    "making room for a chunk deletes leaves that are backed up",
+    "evicting-a-backed-up-leaf-demotes-it",
+)
+class DeletesToMakeRoom(TorchCache):
+    _making_room = False
+
+    def _make_room_for_chunk(self, request: Request, tokens: int) -> Tensor | None:
+        self._making_room = True
+        try:
+            return super()._make_room_for_chunk(request, tokens)
+        finally:
+            self._making_room = False
+
+    def _demote(self, leaf: Node, freed: Freed) -> None:
+        super()._demote(leaf, freed)
+        if self._making_room and leaf in self.host_leaves:
+            self._evict_host_leaf(leaf, Counter())
+
+
+@variant(
+    "M-65",
+    "pressure on FULL takes windows of inner nodes, too",
+    "eviction-spares-everything-else",
+)
+class TakesWindowsForFull(TorchCache):
+    def _evict(self, wanted: Mapping[str, int]) -> Freed:
+        freed = super()._evict(wanted)
+        if self.has_swa and wanted.get(FULL) and not wanted.get(SWA):
+            self._evict_component(SWA, freed[SWA] + 1, freed)
+        return freed
+
+
+@variant(
+    "M-65b",
+    "pressure on host FULL takes host windows, too",
+    "host-eviction-takes-only-what-is-host-only",
+)
+class TakesHostWindowsForFull(TorchCache):
+    def _evict_host(self, count: int, component: str) -> int:
+        freed = super()._evict_host(count, component)
+        if self.has_swa and component == FULL and count:
+            super()._evict_host(1, SWA)
+        return freed
+
+
+@variant(
+    "M-66",
+    "an eviction goes on when it has enough",
+    "an-eviction-stops-when-it-has-enough",
+)
+class NeverHasEnough(TorchCache):
+    def _evict(self, wanted: Mapping[str, int]) -> Freed:
+        return super()._evict({c: 2 * n for c, n in wanted.items()})

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from radixproof.impl.torch_cache.admission import Candidate, Request
 from radixproof.impl.torch_cache.cache import TorchCache
 from radixproof.impl.torch_cache.insertion import Incoming, Inserted
 from radixproof.impl.torch_cache.matching import MatchResult
 from radixproof.impl.torch_cache.node import Node, Receipt
+from radixproof.model import operations as op
+from radixproof.model.config import SWA
 from radixproof.stateful_tests.variants.variant import variant
 from radixproof.stateful_tests.verdict import CRASH
 
@@ -82,3 +86,43 @@ class KeepsTheStateLocked(TorchCache):
         receipt.state = False
         super()._release_window(receipt)
         receipt.state = held
+
+
+@variant(
+    "M-61",
+    "a request that comes twice is refused and more urgent from then on",
+    "errors-change-nothing",
+)
+class RaisesWhoComesTwice(TorchCache):
+    def _require_new(self, name: str) -> None:
+        waiting = self.candidates.get(name)
+        if waiting is not None:
+            self.candidates[name] = replace(waiting, priority=waiting.priority + 1)
+        super()._require_new(name)
+
+
+@variant(
+    "M-62",
+    "an insert without memory makes host windows recent",
+    "a-refused-insert-changes-nothing",
+)
+class TouchesWhatItCannotInsert(TorchCache):
+    def insert(self, o: op.Insert) -> Inserted | None:
+        inserted = super().insert(o)
+        windows = self.host_lists.get(SWA) if inserted is None else None
+        for node in list(windows)[-1:] if windows is not None else ():
+            self.host_lists[SWA].push_front(node.swa.host_link)
+        return inserted
+
+
+@variant(
+    "M-63",
+    "a request that finishes makes the others more urgent",
+    "other-requests-are-left-alone",
+)
+class RaisesWhoStays(TorchCache):
+    def _finish(self, request: Request) -> int:
+        prefix_len = super()._finish(request)
+        for other in self.requests.values():
+            other.priority += 1
+        return prefix_len

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from radixproof.impl.torch_cache.cache import TorchCache
 from radixproof.impl.torch_cache.load_back import LoadPlan
+from radixproof.impl.torch_cache.memory import NO_SLOTS
 from radixproof.impl.torch_cache.node import Node, Transfer
 from radixproof.model.config import SWA
 from radixproof.stateful_tests.variants.variant import variant
@@ -69,3 +70,19 @@ class EvictsFullWhereSwaIsShort(TorchCache):
     def _room_for_loads(self) -> int:
         room = super()._room_for_loads()
         return min(room, self.memory.available(SWA)) if self.has_swa else room
+
+
+@variant(
+    "M-3c",
+    "a load locks the FULL data that it fills and nothing else",
+    "pending-loads-keep-both-ends",
+)
+class LocksOnlyFullForLoads(TorchCache):
+    def _load_back(
+        self, target: Node, mem_quota: int | None = None, state: Tensor = NO_SLOTS
+    ) -> LoadPlan | None:
+        plan = super()._load_back(target, mem_quota, state)
+        for receipt in self.queues.load_queue[-1].receipts if plan else ():
+            if receipt.tier == "device":
+                self._release_window(receipt)
+        return plan

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from radixproof.impl.torch_cache.cache import TorchCache
-from radixproof.impl.torch_cache.node import Node
+from radixproof.impl.torch_cache.node import Node, Value
 from radixproof.stateful_tests.variants.variant import variant
 
 _WRONG = (
@@ -35,6 +37,21 @@ class LosesShortPrefixes(TorchCache):
 
     def _swa_run_at_root(self) -> float:
         return 0
+
+
+@variant("M-26", "a validator that fails keeps SWA's from being asked", *_WRONG)
+class StopsAtTheFirstFailedValidator(TorchCache):
+    """Shown with a missing state: below a node without FULL data nothing is on device (I-6)."""
+
+    def _deepest_valid(self, path: list[Node], present: Callable[[Value], bool]) -> Node:
+        found, run = self.root, self._swa_run_at_root()
+        for node in path:
+            if not present(node.full) or (self.has_mamba and not present(node.mamba)):
+                continue
+            run = self._swa_run(run, node, present(node.swa))
+            if not self.has_swa or run >= self.config.sliding_window:
+                found = node
+        return found
 
 
 @variant(

@@ -58,3 +58,14 @@ class RetriesForEver(TorchCache):
 class DoesNotWait(TorchCache):
     def _drain_writes(self) -> None:
         pass
+
+
+@variant(
+    "M-36b",
+    "an eviction gives up at the first leaf that the host has no room for",
+    "eviction-makes-progress",
+)
+class GivesUpAtTheFirstRefusal(TorchCache):
+    def _evict_component(self, component: str, count: int, freed: Freed) -> None:
+        if not self.stuck:
+            super()._evict_component(component, count, freed)
