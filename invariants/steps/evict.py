@@ -19,6 +19,7 @@ from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
 from radixproof.model.config import FULL, MAMBA, SWA
+from radixproof.model.options import BACKS_UP_WINDOWS
 
 
 @step_invariant(
@@ -234,7 +235,10 @@ def by_rank(view: View, leaves: Iterable[int]) -> list[int]:
 
 
 def _left_over(step: Step) -> Iterator[Fault]:
-    """What could not be backed up stays; nothing else does, for it needs no room to go."""
+    """What could not be backed up stays; nothing else does, for it needs no room to go.
+
+    Where windows of inner nodes are written back alone, those need room, too.
+    """
     assert isinstance(step.operation, op.Evict)
     after = step.after
     short = [
@@ -248,7 +252,8 @@ def _left_over(step: Step) -> Iterator[Fault]:
             p = n.placement(c)
             if p is None or p.device is None or p.lock:
                 continue
-            if c != FULL or i in after.device_leaves:
+            inner = c != FULL and BACKS_UP_WINDOWS not in after.options
+            if inner or i in after.device_leaves:
                 yield Fault(f"{c} data of {after.name(i)} was left on device", (i,))
 
 
