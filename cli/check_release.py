@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -11,8 +12,10 @@ from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
 from radixproof.cli.options import limits_of, writable
 from radixproof.cli.progress import meter
 from radixproof.cli.releases import judgement_text, process_of, reach_of
+from radixproof.model.options import TELLS_NO_EVENTS
 from radixproof.stateful_tests.profiles import PROFILES
 from radixproof.stateful_tests.sglang.judge import Judgement, Plan, judge
+from radixproof.stateful_tests.sglang.process import ReleaseProcess
 
 
 def run(args: argparse.Namespace) -> int:
@@ -20,7 +23,16 @@ def run(args: argparse.Namespace) -> int:
     plan = Plan(
         profile.rounds * profile.walks, args.time, limits, reach_of(args), relation=args.relation
     )
-    with process_of(args) as process, meter(f"check {process.source.name}") as progress:
+    with process_of(args) as process:
+        if limits.kv_events and TELLS_NO_EVENTS in process.about["options"]:
+            raise UsageError(f"{args.subject}: the cache of this release tells no KV events")
+        return _judged(args, process, plan, target)
+
+
+def _judged(
+    args: argparse.Namespace, process: ReleaseProcess, plan: Plan, target: Path | None
+) -> int:
+    with meter(f"check {process.source.name}") as progress:
         begin = monotonic()
         judged = judge(process, plan, args.seed, progress)
         spent = monotonic() - begin

@@ -25,7 +25,8 @@ UNPINNED_LOADS = "unpinned-loads"
 """A load-back takes no host lock on its source (6.8.1, U-7). SGLang until 0.5.13."""
 BACKS_UP_WINDOWS = "backs-up-windows"
 """A backup takes along all SWA of its window that has no host copy, also of nodes that are backed
-up already (10.2, 7). SGLang since 0.5.18."""
+up already (10.2, 7); its acknowledgement tells their blocks as stored on the host again. SGLang
+since 0.5.18."""
 SLIDES_IN_PREFILL = "slides-in-prefill"
 """Caching a chunk slides the request's window (10.2, 6). SGLang since 0.5.18, by default."""
 STOPS_AT_BRANCHES = "stops-at-branches"
@@ -36,5 +37,10 @@ SGLang since 0.5.20."""
 WAITS_UNLOCKED = "waits-unlocked"
 """A request that waits holds nothing: its match is looked up again when it is admitted, and none is
 made when it is retracted (6.9). All releases of SGLang; decision 9 is the specification's."""
+TELLS_NO_EVENTS = "tells-no-events"
+"""The cache has no KV events (10.1, 11). SGLang until 0.5.12."""
+SHARES_BLOCKS = "shares-blocks"
+"""Block hashes, and so KV events, leave the namespace out (U-17). SGLang, unless it writes the
+events of one router (from 0.5.22 on)."""
 CHUNKS_COUNT_HITS = "chunks-count-hits"
 """Every insert of a request counts, each node once a request (10.2, 10). SGLang since 0.5.22."""

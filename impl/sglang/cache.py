@@ -15,6 +15,7 @@ import torch
 
 from radixproof.impl.sglang import allocation, payload
 from radixproof.impl.sglang.device import Event
+from radixproof.impl.sglang.events import EventLog
 from radixproof.impl.sglang.lifecycle import Admitted, Lifecycle, Running
 from radixproof.impl.sglang.pools import Built
 from radixproof.impl.sglang.queue import Queue
@@ -58,6 +59,7 @@ class SglangCache:
         self.tree = built.tree
         self.lifecycle = Lifecycle(built)
         self.transfers = TransferLog(built)
+        self.kv_events = EventLog(built.tree, self.config.page_size, enabled=self.config.kv_events)
         self.requests: dict[str, Running] = {}
         self.queue = Queue(self.lifecycle, self.requests)
         self.locks: dict[str, Held] = {}

@@ -18,7 +18,7 @@ from radixproof.impl.sglang.wheels import RUST
 from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
 from radixproof.model.errors import ConfigError
 from radixproof.model.operations import WRITE
-from radixproof.model.options import VETOES_LEAVES
+from radixproof.model.options import TELLS_NO_EVENTS, VETOES_LEAVES
 
 LAYERS = 2
 """Layers of each kind: enough to tell a torn copy from a whole one."""
@@ -68,7 +68,7 @@ class Built:
         return getattr(self.allocator, name)
 
 
-_DRIVEN = {"disable": False, "kv_events": False}
+_DRIVEN = {"disable": False}
 """Fields of a configuration that have one value on SGLang as yet."""
 
 
@@ -89,6 +89,7 @@ def build(release: Release, config: CacheConfig, core: str) -> Built:
             release.CacheInitParams,
             disable=False,
             is_eagle=config.bigram,
+            enable_kv_cache_events=config.kv_events,
             req_to_token_pool=requests,
             token_to_kv_pool_allocator=allocator,
             page_size=config.page_size,
@@ -118,6 +119,8 @@ def require_possible(release: Release, config: CacheConfig) -> None:
     for name, plain in _DRIVEN.items():
         if getattr(config, name) != plain:
             raise ConfigError(f"SGLang is driven with {name} {plain!r} so far")
+    if config.kv_events and TELLS_NO_EVENTS in release.options:
+        raise ConfigError("the cache of this release tells no KV events")
     if config.load_back_threshold < 1:
         raise ConfigError("SGLang loads back at least one token: load_back_threshold >= 1")
     if not config.has_host:

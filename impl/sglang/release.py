@@ -13,6 +13,7 @@ from typing import Any
 
 from radixproof.impl.sglang import configuration, loader
 from radixproof.impl.sglang.device import DEVICE, host_memory, transfer_kv_direct
+from radixproof.impl.sglang.page_hash import page_hash
 from radixproof.model import options
 
 _MEM = "sglang.srt.mem_cache"
@@ -110,11 +111,16 @@ class Release:
             options.SPLITS_AT_PROMPT: "prompt_key" in source,
             options.CHUNKS_COUNT_HITS: "chunked" not in inserts,
             options.WAITS_UNLOCKED: True,
+            options.TELLS_NO_EVENTS: "enable_kv_cache_events" not in _tree_sources(cache),
+            options.SHARES_BLOCKS: True,
         }
         return frozenset(name for name, there in found.items() if there)
 
     def _stand_in(self) -> None:
-        """Put the stand-ins of device.py where CUDA would be."""
+        """Put the stand-ins where CUDA and a compiler would be."""
+        for module in _modules_there((f"{_MEM}.utils",)):
+            if hasattr(module, "get_native_hash"):
+                vars(module)["get_native_hash"] = page_hash
         for module in _modules_there(_ON_DEVICE):
             if hasattr(module, "device_module"):
                 vars(module)["device_module"] = DEVICE

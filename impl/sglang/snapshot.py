@@ -54,6 +54,7 @@ class Observer:
                 self.candidate(w) for _, w in sorted(self.cache.queue.waiting.items())
             ),
             armed_failures={},
+            events=self.cache.kv_events.last,
             options=self.cache.release.options,
         )
 

@@ -46,6 +46,7 @@ class SglangSubject:
         finally:
             self._observer = None
             self.cache.transfers.note()
+            self.cache.kv_events.take()
 
     def snapshot(self) -> Snapshot:
         return self.observer().snapshot()

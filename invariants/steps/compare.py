@@ -9,6 +9,7 @@ from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
 from radixproof.model.config import MAMBA
+from radixproof.model.options import BACKS_UP_WINDOWS
 from radixproof.model.outcome import Status
 from radixproof.model.snapshot import Placement, Slots
 from radixproof.model.units import units
@@ -32,12 +33,20 @@ def may_lose_host_data(step: Step) -> bool:
 
 
 def host_is_ample(view: View) -> bool:
-    """The host has room, without evicting, for all that is on device and not on host."""
+    """The host has room, without evicting, for all that a backup would still take there.
+
+    What a backed-up node gained since is only copied with the option backs-up-windows.
+    """
     if any(pool.startswith("host_") for pool in view.armed_failures):
         return False
+    again = BACKS_UP_WINDOWS in view.options
     for component in view.config.components:
-        unbacked = [n.placement(component) for n in view.nodes if not n.backuped]
-        need = sum(len(p.device or ()) for p in unbacked if p is not None)
+        placed = [(n.backuped, n.placement(component)) for n in view.nodes]
+        need = sum(
+            len(p.device or ())
+            for backuped, p in placed
+            if p is not None and (p.host is None if again else not backuped)
+        )
         if need > view.pools[f"host_{component}"].free_slots:
             return False
     return True

@@ -13,7 +13,13 @@ from radixproof.stateful_tests.choose import Chooser, RandomChooser
 from radixproof.stateful_tests.configs import Limits, draw_config
 from radixproof.stateful_tests.enabled import Situation, draw_operation, draw_style, draw_weights
 from radixproof.stateful_tests.lockstep import Coverage
-from radixproof.stateful_tests.sglang.legal import DEFAULT, Reach, made_legal, why_illegal
+from radixproof.stateful_tests.sglang.legal import (
+    DEFAULT,
+    Reach,
+    made_legal,
+    shares_blocks,
+    why_illegal,
+)
 from radixproof.stateful_tests.sglang.solo import Solo
 from radixproof.stateful_tests.verdict import Counterexample
 
@@ -29,6 +35,8 @@ class Shape:
     """Every host pool has more slots than its device pool."""
     vetoes_leaves: bool
     """A leaf wholly outside the SWA window is not made."""
+    tells_events: bool
+    """The cache has KV events."""
 
 
 def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
@@ -38,7 +46,7 @@ def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
     config = replace(
         config,
         disable=False,
-        kv_events=False,
+        kv_events=config.kv_events and shape.tells_events,
         load_back_threshold=max(1, config.load_back_threshold),
         materialize_out_of_window_leaf=not shape.vetoes_leaves,
     )
@@ -70,6 +78,8 @@ def walk(
 ) -> Counterexample | None:
     """``steps`` operations drawn from the subject's own state, then everything is given back."""
     situation = style or draw_style(choose, run.state)
+    if shares_blocks(run.state):
+        situation.namespaces = ("",)
     situation.weights = situation.weights or draw_weights(choose)
     for _ in range(steps):
         situation.state = run.state

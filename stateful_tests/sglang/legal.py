@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from radixproof.model import operations as op
+from radixproof.model.options import SHARES_BLOCKS
 from radixproof.model.snapshot import Node, Snapshot
 from radixproof.model.units import units
 from radixproof.stateful_tests.enabled import is_loadable
@@ -31,6 +32,8 @@ DEFAULT = Reach()
 
 def why_illegal(state: Snapshot, operation: op.Operation, reach: Reach = DEFAULT) -> str | None:
     """The reason why no server would do this here; ``None``: it is a legal use."""
+    if shares_blocks(state) and getattr(operation, "namespace", None):
+        return "the events of this release do not tell namespaces apart"
     match operation:
         case op.FailAllocation():
             return "allocations of a release fail by shortage alone"
@@ -63,6 +66,11 @@ def why_illegal(state: Snapshot, operation: op.Operation, reach: Reach = DEFAULT
         case _:
             pass
     return None
+
+
+def shares_blocks(state: Snapshot) -> bool:
+    """Two namespaces would be one to whoever reads the events: only one can be compared."""
+    return state.config.kv_events and SHARES_BLOCKS in state.options
 
 
 def made_legal(operation: op.Operation, reach: Reach) -> op.Operation:

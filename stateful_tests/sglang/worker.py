@@ -31,7 +31,7 @@ from radixproof.impl.sglang.subject import from_release, open_sglang, where
 from radixproof.model.config import CacheConfig
 from radixproof.model.errors import ConfigError
 from radixproof.model.operations import Operation
-from radixproof.model.options import VETOES_LEAVES
+from radixproof.model.options import TELLS_NO_EVENTS, VETOES_LEAVES
 from radixproof.model.trace import dumps, loads, operation_to_json
 from radixproof.stateful_tests.configs import Limits
 from radixproof.stateful_tests.lockstep import Coverage
@@ -52,7 +52,11 @@ class Worker:
         self.release = release
         self.say = say
         self.open = partial(open_sglang, release, core=core, name=name)
-        shape = Shape(release.host_larger_than_device, VETOES_LEAVES in release.options)
+        shape = Shape(
+            release.host_larger_than_device,
+            VETOES_LEAVES in release.options,
+            TELLS_NO_EVENTS not in release.options,
+        )
         self.searcher = Searcher(self.open, release.options, shape, journal=self.journal)
 
     def journal(self, what: CacheConfig | Operation) -> None:
