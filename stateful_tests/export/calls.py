@@ -79,7 +79,20 @@ class Calls:
         return "cache.reset()"
 
     def _admit(self, o: op.Admit) -> str:
-        return f"{self._new('request', o.request)} = Request(cache, {_arguments(o, 'tokens')})"
+        return f"{self._request(o)}.admit({_arguments(o, only=_OF_ADMISSION)})"
+
+    def _prepare(self, o: op.Prepare) -> str:
+        return f"{self._request(o)}.refuse()"
+
+    def _request(self, o: op.Admit | op.Prepare) -> str:
+        made = _arguments(o, "tokens", only=("namespace", "priority"))
+        return f"{self._new('request', o.request)} = Request(cache, {made})"
+
+    def _proceed(self, o: op.Proceed) -> str:
+        return f"{self._of('request', o.request)}.admit({_arguments(o, only=_OF_ADMISSION)})"
+
+    def _retract(self, o: op.Retract) -> str:
+        return f"{self._of('request', o.request)}.retract()"
 
     def _prefill(self, o: op.Prefill) -> str:
         return f"{self._of('request', o.request)}.prefill({o.count})"
@@ -98,15 +111,16 @@ class Calls:
 
 
 _RENAMED = {"mem_quota": "quota"}
-_NAMED_ELSEWHERE = ("holder", "request", "mamba", "chunked")
+_OF_ADMISSION = ("load_back", "mem_quota")
+_ARGUMENTS = ("namespace", "swa_evicted", "priority", "full", "swa", *_OF_ADMISSION)
 
 
-def _arguments(o: op.Operation, *positional: str) -> str:
+def _arguments(o: op.Operation, *positional: str, only: tuple[str, ...] = _ARGUMENTS) -> str:
     """The fields of an operation that are not their defaults, as the arguments of a call."""
     told = [json.dumps(list(getattr(o, name))) for name in positional]
     for f in fields(o):
         value = getattr(o, f.name)
-        if f.name not in (*positional, *_NAMED_ELSEWHERE) and value != f.default:
+        if f.name in only and value != f.default:
             written = json.dumps(value) if isinstance(value, str) else repr(value)
             told.append(f"{_RENAMED.get(f.name, f.name)}={written}")
     return ", ".join(told)

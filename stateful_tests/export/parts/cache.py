@@ -62,7 +62,8 @@ class Cache:
         self.full_slots, self.swa_slots = full_slots, swa_slots
         self.components = ("FULL", "SWA") if swa_slots else ("FULL",)
         self.tags: dict[tuple[str, tuple[int, ...]], int] = {}
-        set_global_server_args_for_scheduler(ServerArgs(model_path="dummy", page_size=page_size))
+        self.arguments = ServerArgs(model_path="dummy", page_size=page_size)
+        set_global_server_args_for_scheduler(self.arguments)
         self.rows = ReqToTokenPool(
             size=8, max_context_len=256, device=DEVICE, enable_memory_saver=False
         )
@@ -90,7 +91,7 @@ class Cache:
 
     def start_hicache(self, *, ratio: float, write_policy: str, load_back_threshold: int) -> None:
         """Host pools of ``ratio`` times the device's slots."""
-        arguments = ServerArgs(
+        self.arguments = ServerArgs(
             model_path="dummy",
             page_size=self.page_size,
             hicache_io_backend="direct",
@@ -98,8 +99,8 @@ class Cache:
             hicache_write_policy=write_policy,
             hicache_ratio=ratio,
         )
-        set_global_server_args_for_scheduler(arguments)
-        self.tree.init_hicache(arguments, self.params)
+        set_global_server_args_for_scheduler(self.arguments)
+        self.tree.init_hicache(self.arguments, self.params)
         if hasattr(self.tree, "shutdown"):
             atexit.unregister(self.tree.shutdown)
         self.tree.load_back_threshold = load_back_threshold

@@ -14,27 +14,22 @@ from sglang.srt.mem_cache.base_prefix_cache import DecLockRefParams, InitLoadBac
 from sglang.srt.mem_cache.unified_radix_cache import ComponentType
 from sglang.srt.sampling.sampling_params import SamplingParams
 
-from radixproof.stateful_tests.export.parts.cache import EMPTY, Cache
+from radixproof.stateful_tests.export.parts.cache import EMPTY, Cache, accepted
 
 CHECKPOINTS = hasattr(common, "checkpoint_kv_cache")
 """Requests hold a lock object and are cached by ``checkpoint_kv_cache`` (from 0.5.23 on)."""
 
 
 class Request:
-    """Admitted when it is made: matched, its prefix locked, loaded back where that is asked."""
+    """Waits until it is admitted; a waiting request holds nothing."""
 
     def __init__(
-        self,
-        cache: Cache,
-        tokens: Sequence[int],
-        *,
-        namespace: str = "",
-        priority: int = 0,
-        load_back: bool = True,
-        quota: int | None = None,
+        self, cache: Cache, tokens: Sequence[int], *, namespace: str = "", priority: int = 0
     ) -> None:
         self.cache, self.tree, self.namespace = cache, cache.tree, namespace
-        self.tokens, self.prompt = tuple(tokens), len(tokens)
+        self.tokens = tuple(tokens)
+        self.came_with = self.prompt = len(tokens)
+        self.row, self.committed = EMPTY, 0
         self.req: Any = Req(
             f"r{len(cache.running)}",
             "",
@@ -51,10 +46,21 @@ class Request:
             token_to_kv_pool_allocator=cache.allocator,
             is_hybrid_swa=bool(cache.swa_slots),
         )
+
+    # In and out of the queue
+
+    def refuse(self) -> "Request":
+        """Matched and pinned while the budget is added up, and let go because it is too small."""
+        self.req.init_next_round_input(self.tree)
+        with PrefillAdder._lock_node(self.batch, self.req.last_node):
+            return self
+
+    def admit(self, *, load_back: bool = True, quota: int | None = None) -> "Request":
+        """Matched, its prefix locked, and loaded back where that is asked."""
         self.req.init_next_round_input(self.tree)
         hits = self.req.host_hit_length, getattr(self.req, "swa_host_hit_length", 0)
         with PrefillAdder._lock_node(self.batch, self.req.last_node):
-            if load_back and any(hits) and cache.host_pools and cache.has_free_load():
+            if load_back and any(hits) and self.cache.host_pools and self.cache.has_free_load():
                 self.load_back(quota)
             if CHECKPOINTS:
                 self.req.lock = self.tree.lock(self.req.last_node)
@@ -64,9 +70,32 @@ class Request:
             row = self.tree.prefix_device_indices(self.req)[: self.req.prefix_len]
         else:
             row = self.req.prefix_indices
-        self.row: torch.Tensor = torch.cat([EMPTY, row.to(torch.int64)])
+        self.row = row.to(torch.int64)
         self.committed = len(self.row)
-        cache.running.append(self)
+        self.cache.running.append(self)
+        return self
+
+    def retract(self) -> None:
+        """Memory is given up, and the request waits with all its tokens so far for a prompt."""
+        release = getattr(schedule_batch, "release_req", None)
+        if release is not None:
+            arguments = {
+                "req": self.req,
+                "remaing_req_count": 0,
+                "server_args": self.cache.arguments,
+                "req_to_token_pool": self.cache.rows,
+                "token_to_kv_pool_allocator": self.cache.allocator,
+                "tree_cache": self.tree,
+                "hisparse_coordinator": None,
+            }
+            release(**accepted(release, **arguments))
+        else:  # until 0.5.12
+            batch = SimpleNamespace(**vars(self.batch), reqs=[self.req], hisparse_coordinator=None)
+            ScheduleBatch.release_req(batch, 0, 0, self.cache.arguments)
+        self.set_output(self.tokens[self.came_with :])
+        self.prompt = len(self.tokens)
+        self.row, self.committed = EMPTY, 0
+        self.cache.running.remove(self)
 
     def load_back(self, quota: int | None) -> None:
         params = InitLoadBackParams(
@@ -177,9 +206,11 @@ class Request:
     def output(self, tokens: Sequence[int]) -> None:
         """What was sampled; the last token, 0, has no KV yet."""
         self.tokens += tuple(tokens)
-        sampled = [*self.tokens[self.prompt :], 0]
+        self.set_output((*self.tokens[self.came_with :], 0))
+
+    def set_output(self, sampled: Sequence[int]) -> None:
         as_list = isinstance(self.req.output_ids, list)
-        self.req.output_ids = sampled if as_list else array("q", sampled)
+        self.req.output_ids = list(sampled) if as_list else array("q", sampled)
 
     def decode(self, tokens: Sequence[int]) -> bool:
         if not self.grow(len(tokens)):
@@ -198,6 +229,8 @@ class Request:
         self.release(True)
 
     def abort(self) -> None:
+        if self not in self.cache.running:
+            return
         if self.get("req_pool_idx") is not None:
             self.req.finished_reason = FINISH_ABORT("aborted")
             self.release(False)
