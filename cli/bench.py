@@ -5,19 +5,26 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from radixproof.benchmarks import alternatives, explore, harness
+from radixproof.benchmarks import alternatives, explore, harness, sglang
 from radixproof.cli import as_json
 from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
 from radixproof.cli.options import add_json, natural, positive, writable
+from radixproof.cli.releases import source_of
 from radixproof.stateful_tests.explore.residency.promela import SpinError
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("bench", help="what checking costs, as ratios")
-    parser.add_argument("benchmark", choices=("harness", "explore", "alternatives"))
+    parser.add_argument("benchmark", choices=("harness", "explore", "alternatives", "sglang"))
     parser.add_argument("--seed", type=natural, default=0, metavar="N")
     parser.add_argument(
-        "--rounds", type=positive, metavar="N", help="harness: 10, explore: 3, alternatives: 1500"
+        "--rounds",
+        type=positive,
+        metavar="N",
+        help="harness and sglang: 10, explore: 3, alternatives: 1500",
+    )
+    parser.add_argument(
+        "--subject", default=sglang.SUBJECT, metavar="NAME", help="sglang: the release, or its tree"
     )
     add_json(parser)
     parser.set_defaults(run=run)
@@ -37,6 +44,9 @@ def run(args: argparse.Namespace) -> int:
     elif args.benchmark == "alternatives":
         result = alternatives.run(args.seed, args.rounds or 1500)
         told = alternatives.table(result)
+    elif args.benchmark == "sglang":
+        result = sglang.run(source_of(args.subject), args.seed, args.rounds or 10)
+        told = sglang.told(result)
     else:
         result = harness.run(args.seed, args.rounds or 10)
         told = harness_text(result)

@@ -9,8 +9,14 @@ from tempfile import TemporaryDirectory
 
 from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
 from radixproof.cli.options import writable
-from radixproof.cli.releases import add_release, environment_of, is_release, process_of, reach_of
-from radixproof.impl.sglang.wheels import NoSuchRelease, Source, locate
+from radixproof.cli.releases import (
+    add_release,
+    environment_of,
+    is_release,
+    process_of,
+    reach_of,
+    source_of,
+)
 from radixproof.model.trace import Trace
 from radixproof.stateful_tests.bugs.releases import RELEASE_BUGS, ReleaseBug
 from radixproof.stateful_tests.corpus import load
@@ -50,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         reach = bug.reach if reach == Reach() else reach
         environment = {**bug.environment, **environment}
         args.set = [f"{k}={v}" for k, v in environment.items()]
-    fixed = None if args.passes_on is None else _located(args.passes_on)
+    fixed = None if args.passes_on is None else source_of(args.passes_on)
     found = _counterexample(args, trace, reach)
     try:
         text = unittest_file(found, args.subject, environment)
@@ -59,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     with TemporaryDirectory() as folder:
         file = Path(folder) / "test_exported.py"
         file.write_text(text, encoding="utf-8")
-        shown = run_on(_located(args.subject), file)
+        shown = run_on(source_of(args.subject), file)
         if shown.status != FAILED:
             raise UsageError(f"the test of {args.trace} does not fail there: {_last(shown.told)}")
         again = None if fixed is None else run_on(fixed, file)
@@ -102,13 +108,6 @@ def _counterexample(args: argparse.Namespace, trace: Trace, reach: Reach) -> Cou
     if any(kind not in _RAN for _, kind in coverage.outcomes):
         raise UsageError(f"{args.trace} has operations that are illegal there: shrink it first")
     return found
-
-
-def _located(subject: str) -> Source:
-    try:
-        return locate(subject)
-    except NoSuchRelease as problem:
-        raise UsageError(str(problem)) from None
 
 
 def _last(told: str) -> str:

@@ -12,6 +12,7 @@ from radixproof.impl.sglang.wheels import (
     PYTHON,
     RUST,
     NoSuchRelease,
+    Source,
     locate,
     require_packages,
 )
@@ -72,9 +73,17 @@ def process_of(args: argparse.Namespace) -> ReleaseProcess:
 def start(subject: str, core: str, environment: Mapping[str, str]) -> ReleaseProcess:
     """Fetch a release if need be and bring it up. Raises ``UsageError``."""
     try:
+        return ReleaseProcess(source_of(subject, core), environment)
+    except Unusable as problem:
+        raise UsageError(str(problem)) from None
+
+
+def source_of(subject: str, core: str = PYTHON) -> Source:
+    """Where a release is, fetched if need be. Raises ``UsageError``."""
+    try:
         require_packages()
-        return ReleaseProcess(locate(subject, core), environment)
-    except (NoSuchRelease, Unusable) as problem:
+        return locate(subject, core)
+    except NoSuchRelease as problem:
         raise UsageError(str(problem)) from None
 
 

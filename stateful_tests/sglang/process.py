@@ -68,6 +68,8 @@ class Journal:
 class ReleaseProcess:
     """One release and core, held by a worker process. Not shared between threads."""
 
+    MODULE = "radixproof.stateful_tests.sglang.worker"
+
     def __init__(self, source: Source, environment: Mapping[str, str] | None = None) -> None:
         """Starts the worker and waits until it is ready. Raises ``Unusable``."""
         self.source = source
@@ -84,7 +86,7 @@ class ReleaseProcess:
             [
                 sys.executable,
                 "-m",
-                "radixproof.stateful_tests.sglang.worker",
+                self.MODULE,
                 str(self.source.root),
                 self.source.core,
                 self.source.name,

@@ -81,7 +81,7 @@ class Worker:
         relation: bool,
     ) -> None:
         """Until a walk shows something ``wanted`` (if given) that is not ``known``."""
-        bounds, far = _limits(limits), Reach(**reach)
+        bounds, far = limits_from(limits), Reach(**reach)
         searcher = replace(self.searcher, relation=relation)
         for seed in range(first, first + count):
             coverage = Coverage()
@@ -110,7 +110,7 @@ class Worker:
 
     def _trace(self, seed: int, limits: dict[str, Any], reach: dict[str, bool], steps: int) -> None:
         """A trace that a server could make, drawn from this subject's states; unjudged."""
-        run = self.searcher.drawn(seed, _limits(limits), Reach(**reach), steps=steps)
+        run = self.searcher.drawn(seed, limits_from(limits), Reach(**reach), steps=steps)
         self.say("done", trace=dumps(run))
 
     def _steps(self, trace: str) -> None:
@@ -147,7 +147,7 @@ def pack(what: object) -> str:
     return base64.b64encode(pickle.dumps(what)).decode("ascii")
 
 
-def _limits(raw: dict[str, Any]) -> Limits:
+def limits_from(raw: dict[str, Any]) -> Limits:
     components = raw.get("components")
     return Limits(**{**raw, "components": tuple(components) if components else None})
 
@@ -162,7 +162,7 @@ def _speaker(fd: int) -> Callable[..., None]:
     return say
 
 
-def main() -> None:
+def main(kind: type[Worker] = Worker) -> None:
     root, core, name = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
     answers = os.dup(1)
     os.dup2(2, 1)  # whatever the release prints goes to stderr
@@ -171,7 +171,7 @@ def main() -> None:
     torch.set_num_threads(1)
     try:
         release = Release(root)
-        worker = Worker(release, core, name, say)
+        worker = kind(release, core, name, say)
         open_sglang(release, CacheConfig(host_full_slots=0, host_swa_slots=0), core, name)
     except (NotSglang, ConfigError) as problem:
         say("unusable", line=str(problem))
