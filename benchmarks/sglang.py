@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 from radixproof.impl.sglang.wheels import Source
@@ -34,10 +34,11 @@ def run(source: Source, seed: int = 0, rounds: int = 10, walks: int = WALKS) -> 
     """Alternate batches of the gate's own walks and of the same walks under a clock.
 
     ``ratio``: checked steps per second over the operations per second of the release alone.
-    ``shares``: of the time of a walk under the clock. Raises ``Unusable``, ``Died``.
+    ``shares``: of the processor time that both processes spend on the walks under the clock.
+    Raises ``Unusable``, ``Died``.
     """
     steps: Counter[str] = Counter()
-    seconds: Counter[str] = Counter()
+    seconds: dict[str, float] = defaultdict(float)
     failing = 0
     with TimedProcess(source) as process:
         for number in range(rounds + 1):
@@ -45,14 +46,14 @@ def run(source: Source, seed: int = 0, rounds: int = 10, walks: int = WALKS) -> 
             begin = perf_counter()
             checked = _checked(process, first, walks)
             gate = perf_counter() - begin
-            begin = perf_counter()
+            begin = process_time()
             timed = _ask(process, _timed(first, walks))
-            whole = perf_counter() - begin
+            asking = process_time() - begin
             if number == 0:  # warms up imports and caches
                 continue
             failing += timed["failing"]
             steps.update(checked=checked, timed=timed["steps"], alone=timed["operations"])
-            _add(seconds, timed, gate=gate, whole=whole - timed["alone"])
+            _add(seconds, timed, gate=gate, asking=asking)
     return _result(source.name, seed, failing, steps, seconds)
 
 
@@ -73,17 +74,17 @@ def _ask(process: ReleaseProcess, command: Mapping[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def _add(seconds: Counter[str], timed: Mapping[str, Any], *, gate: float, whole: float) -> None:
-    """``whole``: the timed walks as the asking process saw them."""
-    measured: dict[str, float] = {**timed["spent"], "gate": gate, "whole": whole}
-    measured["ipc"] += whole - timed["judged"]
-    measured["alone"] = timed["alone"]
-    for part, spent in measured.items():
-        seconds[part] += spent  # type: ignore[assignment]
+def _add(
+    seconds: dict[str, float], timed: Mapping[str, Any], *, gate: float, asking: float
+) -> None:
+    """``asking``: what the process spends that asks, which is all talk."""
+    own = {"gate": gate, "alone": timed["alone"], "whole": timed["judged"] + asking}
+    for part, spent in (*timed["spent"].items(), *own.items(), ("ipc", asking)):
+        seconds[part] += spent
 
 
 def _result(
-    subject: str, seed: int, failing: int, steps: Counter[str], seconds: Counter[str]
+    subject: str, seed: int, failing: int, steps: Counter[str], seconds: Mapping[str, float]
 ) -> dict[str, Any]:
     shares = {part: seconds[part] / seconds["whole"] for part in PARTS}
     shares["drawing"] = 1 - sum(shares.values())
@@ -97,7 +98,11 @@ def _result(
         "failing_walks": failing,
         "ratio": checked / alone,
         "shares": shares,
-        "timing": {"checked_steps_per_second": checked, "alone_operations_per_second": alone},
+        "timing": {
+            "checked_steps_per_second": checked,
+            "alone_operations_per_second": alone,
+            "timed_steps_per_processor_second": steps["timed"] / seconds["whole"],
+        },
     }
 
 
@@ -107,7 +112,9 @@ def told(result: Mapping[str, Any]) -> str:
     lines = [
         f"{subject}, full+swa with a host tier: {result['steps']['checked']} steps checked at"
         f" {rates['checked_steps_per_second']:.0f}/s; the same operations alone at"
-        f" {rates['alone_operations_per_second']:.0f}/s: ratio {result['ratio']:.2f}"
+        f" {rates['alone_operations_per_second']:.0f}/s: ratio {result['ratio']:.2f}",
+        f"under a clock {rates['timed_steps_per_processor_second']:.0f} steps per second of"
+        " processor time, of which",
     ]
     lines += [f"  {part:<12}{share:>6.1%}" for part, share in result["shares"].items()]
     if result["failing_walks"]:

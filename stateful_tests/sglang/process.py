@@ -20,7 +20,6 @@ from typing import Any
 
 from radixproof.impl.sglang.wheels import Source
 from radixproof.model.config import CacheConfig
-from radixproof.model.operations import Operation
 from radixproof.model.trace import Trace, operation_from_json
 from radixproof.stateful_tests.verdict import CRASH, Counterexample, Finding
 
@@ -45,21 +44,23 @@ class Died(Exception):
 class Journal:
     """What the process said it was about to run, since the last empty cache."""
 
-    config: CacheConfig | None = None
-    operations: list[Operation] = field(default_factory=list)
+    config: Mapping[str, Any] | None = None
+    operations: list[Mapping[str, Any]] = field(default_factory=list)
+    """As they came: only a death makes a trace of them."""
 
     def note(self, event: Mapping[str, Any]) -> None:
         if event["event"] == "run":
-            self.config = CacheConfig.from_json(event["config"])
+            self.config = event["config"]
             self.operations = []
         elif event["event"] == "op":
-            self.operations.append(operation_from_json(event["op"]))
+            self.operations.append(event["op"])
 
     def counterexample(self, who: str, told: str) -> Counterexample | None:
         """The death as a verdict; ``None`` if nothing was running."""
         if self.config is None:
             return None
-        trace = Trace(self.config, tuple(self.operations))
+        operations = tuple(map(operation_from_json, self.operations))
+        trace = Trace(CacheConfig.from_json(self.config), operations)
         last = trace.operations[-1] if trace.operations else None
         finding = Finding(who, CRASH, None, told)
         return Counterexample(trace, len(trace.operations) - 1, last, None, None, None, (finding,))
