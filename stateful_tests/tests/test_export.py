@@ -134,7 +134,7 @@ def as_if_wrong(trace: Trace, *slugs: str) -> Counterexample:
 def test_every_call_and_many_assertions_pass_where_nothing_is_wrong(
     version: str, tmp_path: Path
 ) -> None:
-    config = CacheConfig((FULL, SWA), 2, 3, 24, 24, 50, 50)
+    config = CacheConfig((FULL, SWA), 2, 3, 24, 24, 50, 50, kv_events=True)
     found = as_if_wrong(Trace(config, EVERY_CALL), *SOUND)
     file = tmp_path / "test_sound.py"
     file.write_text(unittest_file(found, "a release"), encoding="utf-8")

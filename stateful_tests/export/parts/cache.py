@@ -56,6 +56,7 @@ class Cache:
         full_slots: int,
         swa_slots: int = 0,
         eviction_policy: str = "lru",
+        kv_events: bool = False,
     ) -> None:
         """``swa_slots`` 0: FULL only."""
         self.page_size, self.window, self.extend = page_size, window, extend
@@ -80,6 +81,7 @@ class Cache:
                 tree_components=tuple(getattr(ComponentType, c) for c in self.components),
                 tree_core_backend="python",
                 eviction_policy=eviction_policy,
+                enable_kv_cache_events=kv_events,
             )
         )
         self.tree = UnifiedRadixCache(self.params)
