@@ -14,6 +14,7 @@ from radixproof.cli.progress import Meter, meter
 from radixproof.cli.report import config_text, counterexample_text, keep, outcomes_table
 from radixproof.invariants.catalogue import CATALOGUE
 from radixproof.model.operations import NAMES
+from radixproof.stateful_tests.explore.memory import MEGABYTE
 from radixproof.stateful_tests.explore.operations import universe
 from radixproof.stateful_tests.explore.scope import BOUNDS, SCOPES, Scope, bounded
 from radixproof.stateful_tests.explore.search import Report, Watcher, explore
@@ -41,6 +42,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--states", type=positive, metavar="N", help="stop when so many states are expanded"
     )
+    parser.add_argument(
+        "--memory",
+        type=positive,
+        metavar="MB",
+        help="stop before all processes together take more; with --resume, nothing is lost",
+    )
     add_json(parser)
     parser.set_defaults(run=run, device="cpu")
 
@@ -48,6 +55,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     open_subject, target = subject_of(args), writable(args.json)
     scope = bounded(SCOPES[args.scope], args.bounds)
+    if args.memory and not args.resume:
+        raise UsageError("--memory needs --resume DIR, so that what was explored is kept")
     store = Store(Path(args.resume), scope, args.subject) if args.resume else None
     with meter(f"explore {scope.name}") as progress:
         report = explore(
@@ -56,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
             jobs=args.jobs,
             store=store,
             limit=args.states,
+            memory=args.memory * MEGABYTE if args.memory else None,
             watch=watcher(progress),
         )
     as_json.write(target, _result(args, report))
@@ -68,6 +78,11 @@ def run(args: argparse.Namespace) -> int:
     print(held_text(report, args.subject))
     if report.interrupted:
         raise UsageError("interrupted; what was explored until then held")
+    if report.full:
+        raise UsageError(
+            f"{args.memory} MB are used up; what was explored until then held, and is kept in"
+            f" {args.resume}: the same line with more memory, or fewer jobs, goes on with it"
+        )
     return HELD
 
 
@@ -139,7 +154,11 @@ def spent_text(report: Report) -> str:
 
 def _result(args: argparse.Namespace, report: Report) -> dict[str, Any]:
     p = report.progress
-    verdict = "interrupted" if report.interrupted else as_json.verdict(report.counterexample)
+    verdict = (
+        "interrupted"
+        if report.interrupted or report.full
+        else as_json.verdict(report.counterexample)
+    )
     return {
         "command": "explore",
         "scope": report.scope.name,

@@ -31,6 +31,11 @@ LONGEST = 3
 TOKENS = 1 << 31
 """More than any sequence has, and than any token is."""
 
+FEW_TAGS = (0, 1, (1 << 48) - 1)
+FEW_TOKENS = (0, 1)
+SOME_TOKENS = (0, 1, 2, TOKENS - 1)
+"""What the hash chain is tried on path by path; of all numbers its product is beyond the solver."""
+
 # Page alignment
 
 
@@ -201,6 +206,31 @@ def a_tag_is_48_bits_and_marks_written_memory(previous: int, token: int) -> None
     assert 0 < next_tag(previous, token) < 1 << 48
 
 
+def a_chain_of_few_tags_goes_on_where_it_was_left(previous: int, first: Key, rest: Key) -> None:
+    """The same for a few tags and two tokens, one by one: no product is left to the solver."""
+    assert previous in FEW_TAGS
+    assert len(first) + len(rest) <= LONGEST
+    assert all(token in FEW_TOKENS for token in first)
+    assert all(token in FEW_TOKENS for token in rest)
+    begin = one_of(previous, FEW_TAGS)
+    head = tuple(one_of(token, FEW_TOKENS) for token in first)
+    tail = tuple(one_of(token, FEW_TOKENS) for token in rest)
+    start = tags(begin, head)
+    assert tags(begin, (*head, *tail)) == start + tags(start[-1] if start else begin, tail)
+
+
+def a_tag_of_few_is_48_bits_and_marks_written_memory(previous: int, token: int) -> None:
+    assert previous in FEW_TAGS
+    assert token in SOME_TOKENS
+    tag = next_tag(one_of(previous, FEW_TAGS), one_of(token, SOME_TOKENS))
+    assert 0 < tag < 1 << 48
+
+
+def one_of(number: int, values: tuple[int, ...]) -> int:
+    """The value that the number is: a path each, on which it is no symbol any more."""
+    return next(value for value in values if value == number)
+
+
 CONTRACTS = (
     the_floor_is_the_largest_whole_number_of_pages,
     the_ceiling_is_the_smallest_whole_number_of_pages,
@@ -215,4 +245,6 @@ CONTRACTS = (
     after_a_gap_a_window_must_follow,
     a_chain_goes_on_where_it_was_left,
     a_tag_is_48_bits_and_marks_written_memory,
+    a_chain_of_few_tags_goes_on_where_it_was_left,
+    a_tag_of_few_is_48_bits_and_marks_written_memory,
 )

@@ -23,6 +23,7 @@ from radixproof.model.subject import OpenSubject
 from radixproof.stateful_tests.explore.canonical import digest
 from radixproof.stateful_tests.explore.errors import CopyDiffers, WorkerDied
 from radixproof.stateful_tests.explore.expansion import Expander, Expansion, Path
+from radixproof.stateful_tests.explore.memory import resident
 from radixproof.stateful_tests.explore.scope import Scope
 from radixproof.stateful_tests.explore.states import NOWHERE, States
 from radixproof.stateful_tests.explore.store import Progress, Store
@@ -46,6 +47,8 @@ class Report:
     progress: Progress
     counterexample: Counterexample | None = None
     interrupted: bool = False
+    full: bool = False
+    """The memory it was allowed is used up."""
 
     @property
     def exhausted(self) -> bool:
@@ -63,14 +66,15 @@ def explore(
     jobs: int = 1,
     store: Store | None = None,
     limit: int | None = None,
+    memory: int | None = None,
     watch: Watcher | None = None,
 ) -> Report:
     """Explore a scope until it is exhausted, something breaks, or ``limit`` states are expanded.
 
-    An interrupt ends it, too; with a store, what was done is kept and gone on with next time.
-    Raises ``ExploreError``.
+    An interrupt ends it, too, and so does the use of more than ``memory`` bytes by all processes;
+    with a store, what was done is kept and gone on with next time. Raises ``ExploreError``.
     """
-    search = _Search(scope, open_subject, store, limit, watch)
+    search = _Search(scope, open_subject, store, limit, memory, watch)
     with _workers(scope, open_subject, jobs) as submit:
         search.run(submit, 2 * jobs)
     return search.report()
@@ -83,18 +87,20 @@ class _Search:
         open_subject: OpenSubject,
         store: Store | None,
         limit: int | None,
+        memory: int | None,
         watch: Watcher | None,
     ) -> None:
         self.scope = scope
         self.open_subject = open_subject
         self.store = store
         self.limit = limit
+        self.memory = memory
         self.watch = watch
         self.states, self.progress = store.load() if store else (States(), Progress())
         self.before = self.progress.seconds
         self.begin = self.saved = monotonic()
         self.counterexample: Counterexample | None = None
-        self.interrupted = False
+        self.interrupted = self.full = False
         if not self.states:
             empty = Expander(scope, open_subject).start
             self.states.add(digest(empty.state), NOWHERE, 0)
@@ -112,7 +118,7 @@ class _Search:
                     if not waiting:
                         break
                     self._merge(waiting.popleft().result())
-                if self.counterexample is not None:
+                if self.counterexample is not None or self.full:
                     break
         except KeyboardInterrupt:
             self.interrupted = True
@@ -138,6 +144,7 @@ class _Search:
             self._take(expansion)
             if self.counterexample is not None:
                 return
+        self.full = self.memory is not None and resident() + self.states.headroom > self.memory
         now = monotonic()
         self.progress.seconds = self.before + now - self.begin
         if self.watch is not None:
@@ -188,6 +195,7 @@ class _Search:
             self.progress,
             self.counterexample,
             self.interrupted,
+            self.full,
         )
 
 

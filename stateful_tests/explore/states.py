@@ -35,6 +35,11 @@ class States:
     def __len__(self) -> int:
         return len(self.parents)
 
+    @property
+    def headroom(self) -> int:
+        """Bytes that merging takes for a moment: the digests put together, and sorted."""
+        return 2 * DIGEST_SIZE * len(self)
+
     def add(self, digest: bytes, parent: int, place: int) -> None:
         """A state that was not known."""
         self.parents.append(parent)

@@ -63,6 +63,7 @@ def one_line(text: str) -> bool:
         ["explore", "--bounds", "alphabet=0"],
         ["explore", "--bounds", "device=0"],
         ["explore", "--jobs", "0"],
+        ["explore", "--memory", "500"],
         ["explore", "--subject", "redis"],
         ["explore", "--resume", "/proc/version"],
     ],

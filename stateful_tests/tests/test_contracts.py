@@ -42,6 +42,7 @@ pages = st.sampled_from(c.PAGE_SIZES)
 lengths = st.lists(st.integers(1, 5), max_size=c.LONGEST).map(tuple)
 keys = st.lists(st.integers(0, 2), max_size=c.LONGEST).map(tuple)
 tags, tokens = st.integers(0, (1 << 48) - 1), st.integers(0, c.TOKENS - 1)
+few_tags, few_tokens = st.sampled_from(c.FEW_TAGS), st.sampled_from(c.FEW_TOKENS)
 aligned = st.tuples(st.integers(0, 9), st.integers(0, 9), pages)
 
 
@@ -90,6 +91,15 @@ DRAWN: dict[Contract, dict[str, Any]] = {
         "rest": st.lists(tokens, max_size=1).map(tuple),
     },
     c.a_tag_is_48_bits_and_marks_written_memory: {"previous": tags, "token": tokens},
+    c.a_chain_of_few_tags_goes_on_where_it_was_left: {
+        "previous": few_tags,
+        "first": st.lists(few_tokens, max_size=2).map(tuple),
+        "rest": st.lists(few_tokens, max_size=1).map(tuple),
+    },
+    c.a_tag_of_few_is_48_bits_and_marks_written_memory: {
+        "previous": few_tags,
+        "token": st.sampled_from(c.SOME_TOKENS),
+    },
 }
 """How arguments within the preconditions are drawn."""
 
@@ -133,9 +143,16 @@ def test_every_contract_has_a_precondition_and_a_promise() -> None:
 # CrossHair
 
 
-def test_crosshair_confirms() -> None:
-    found = check(c.the_floor_is_the_largest_whole_number_of_pages, 20)
-    assert found.status == CONFIRMED
+@pytest.mark.parametrize(
+    "contract",
+    [
+        c.the_floor_is_the_largest_whole_number_of_pages,
+        c.a_tag_of_few_is_48_bits_and_marks_written_memory,
+    ],
+    ids=by_name,
+)
+def test_crosshair_confirms(contract: Contract) -> None:
+    assert check(contract, 30).status == CONFIRMED
 
 
 @pytest.mark.parametrize(

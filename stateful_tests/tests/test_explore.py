@@ -6,6 +6,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 
@@ -22,6 +23,7 @@ from radixproof.model.reference import ReferenceModel
 from radixproof.model.subject import OpenSubject
 from radixproof.stateful_tests.choose import RandomChooser
 from radixproof.stateful_tests.enabled import GENERATORS, Situation
+from radixproof.stateful_tests.explore import memory, search
 from radixproof.stateful_tests.explore.canonical import digest
 from radixproof.stateful_tests.explore.copies import freeze, thaw
 from radixproof.stateful_tests.explore.errors import (
@@ -417,6 +419,37 @@ def test_an_interrupt_keeps_what_was_done(tmp_path: Path) -> None:
     report = explore(MINI, open_torch, store=Store(tmp_path, MINI, "torch"))
     whole = explore(MINI, open_torch)
     assert replace(report.progress, seconds=0) == replace(whole.progress, seconds=0)
+
+
+def test_memory_that_is_used_up_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every run may take so much that it expands a few batches; together they are one run."""
+    taken = 0
+
+    def resident() -> int:
+        nonlocal taken
+        taken += 1
+        return 1000 * taken
+
+    monkeypatch.setattr(search, "resident", resident)
+    runs = []
+    while not runs or runs[-1].full:
+        taken = 0
+        store = Store(tmp_path, MINI, "model")
+        runs.append(explore(MINI, ReferenceModel, store=store, memory=3500))
+    assert len(runs) > 2
+    whole = explore(MINI, ReferenceModel)
+    assert runs[-1].exhausted
+    assert replace(runs[-1].progress, seconds=0) == replace(whole.progress, seconds=0)
+
+
+def test_memory_is_that_of_all_processes() -> None:
+    alone = memory.resident()
+    with get_context("fork").Pool(1) as pool:
+        assert pool.apply(int, ("1",)) == 1
+        assert memory.resident() > alone
+    assert alone > 10 * memory.MEGABYTE
 
 
 @pytest.mark.parametrize(
