@@ -433,7 +433,7 @@ def test_memory_that_is_used_up_loses_nothing(
         return 1000 * taken
 
     monkeypatch.setattr(search, "resident", resident)
-    runs = []
+    runs: list[search.Report] = []
     while not runs or runs[-1].full:
         taken = 0
         store = Store(tmp_path, MINI, "model")
