@@ -14,6 +14,7 @@ from radixproof.invariants.checker import IncrementalChecker
 from radixproof.model.alternatives import Rules
 from radixproof.model.config import WRITE_BACK, WRITE_THROUGH, WRITE_THROUGH_SELECTIVE
 from radixproof.model.reference import ReferenceModel
+from radixproof.model.snapshot import Snapshot
 from radixproof.stateful_tests.choose import RandomChooser
 from radixproof.stateful_tests.configs import Limits, draw_config
 from radixproof.stateful_tests.enabled import draw_operation, draw_style, draw_weights
@@ -24,7 +25,15 @@ ALTERNATIVES = (
     ("backup inside the split", Rules(backup_in_split=True), WRITE_THROUGH_SELECTIVE),
 )
 STEPS = 60
-COUNTS = ("tokens written", "backups refused", "host tokens evicted", "tokens freed")
+COUNTS = (
+    "tokens written",
+    "backups refused",
+    "host tokens evicted",
+    "tokens freed",
+    "tokens matched",
+    "states with a gap",
+)
+"""Of the last: a node is backed up and its parent is not, which write-through forbids (I-1)."""
 
 
 def run(seed: int, walks: int) -> dict[str, Any]:
@@ -49,8 +58,11 @@ def compare(name: str, rules: Rules, policy: str, seed: int, walks: int) -> dict
             operation = draw_operation(situation, choose)
             for who, model in (("specification", right), ("alternative", other)):
                 outcome = model.apply(operation)
+                state = model.snapshot()
                 totals[who]["tokens freed"] += outcome.values.get("freed_full", 0)
-            violations = checker.step(operation, outcome, other.snapshot())
+                totals[who]["tokens matched"] += outcome.values.get("best_match", 0)
+                totals[who]["states with a gap"] += has_gap(state)
+            violations = checker.step(operation, outcome, state)
             seen |= {f"{v.number} {v.slug}" for v in violations}
         broken.update(seen)
         for who, model in (("specification", right), ("alternative", other)):
@@ -61,6 +73,12 @@ def compare(name: str, rules: Rules, policy: str, seed: int, walks: int) -> dict
         "counts": {who: {c: total[c] for c in COUNTS} for who, total in totals.items()},
         "walks_that_break": dict(broken.most_common()),
     }
+
+
+def has_gap(state: Snapshot) -> bool:
+    """Whether a host copy cannot be reached over host copies alone."""
+    inner = [n for n in state.nodes if n.backuped and n.parent >= 0]
+    return any(not state.nodes[n.parent].backuped for n in inner)
 
 
 def table(result: dict[str, Any]) -> str:

@@ -54,15 +54,13 @@ def draw_config(choose: Chooser, limits: Limits = ANY) -> CacheConfig:
     host = choose.chance(85) if limits.host is None else limits.host
     pages = _device_pages(choose)
     host_pages = choose.pick((24, 16, 32, 8, 4, 1)) if host else 0
-    with_swa = SWA in components
+    with_swa, window = SWA in components, _window(choose, size)
     return CacheConfig(
         components=components,
         page_size=size,
-        sliding_window=_window(choose, size),
+        sliding_window=window,
         full_slots=pages * size,
-        swa_slots=choose.pick((pages, pages, pages, max(1, pages // 2), 1)) * size
-        if with_swa
-        else 0,
+        swa_slots=_swa_pages(choose, pages, -(-window // size)) * size if with_swa else 0,
         host_full_slots=host_pages * size,
         host_swa_slots=(
             choose.pick((host_pages, host_pages, max(1, host_pages // 2), 1)) * size
@@ -96,6 +94,12 @@ def _component_sets(limits: Limits) -> list[tuple[str, ...]]:
 def _device_pages(choose: Chooser) -> int:
     """Mostly room for a few keys, sometimes a single page."""
     return choose.pick((12, 16, 24, 8, 16, 6, 4, 1))
+
+
+def _swa_pages(choose: Chooser, pages: int, window: int) -> int:
+    """As many as of FULL, or fewer: half, a few windows, a single page."""
+    few = min(pages, window + choose.integer(1, 4))
+    return choose.pick((pages, pages, few, max(1, pages // 2), few, 1))
 
 
 def _window(choose: Chooser, page_size: int) -> int:

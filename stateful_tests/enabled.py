@@ -88,6 +88,16 @@ def key(s: Situation, choose: Chooser) -> tuple[str, tuple[int, ...]]:
     return namespace, tokens or (1,)
 
 
+def crowding_key(s: Situation, choose: Chooser) -> tuple[str, tuple[int, ...]]:
+    """A fresh key that leaves a pool with few free slots: full pools are where the edges are."""
+    config = s.state.config
+    pool = choose.pick([c for c in config.components if c != MAMBA])
+    left = choose.integer(0, 3) * config.page_size
+    count = min(s.state.pools[pool].free_slots - left, 2 * s.longest * config.page_size)
+    tokens = fresh_tokens(choose, max(config.page_size, count), s.alphabet)
+    return choose.pick(s.namespaces), tokens
+
+
 def fresh_tokens(choose: Chooser, count: int, alphabet: int) -> tuple[int, ...]:
     """All the same, or any; either way one choice makes them all."""
     if count and choose.chance(50):
@@ -103,7 +113,7 @@ def match(s: Situation, choose: Chooser) -> op.Match:
 
 def insert(s: Situation, choose: Chooser) -> op.Insert | op.Evict:
     """Where memory is short, mostly the eviction that a client would do first."""
-    namespace, tokens = key(s, choose)
+    namespace, tokens = crowding_key(s, choose) if choose.chance(8) else key(s, choose)
     config = s.state.config
     need = ceil_page(len(tokens), config.page_size)
     short = {
@@ -197,6 +207,8 @@ def load_back(s: Situation, choose: Chooser) -> op.LoadBack | None:
     if not targets:
         return None
     target = choose.pick(targets)
+    if choose.chance(40):
+        target = max(targets, key=lambda i: missing(s.state, i))
     node = s.state.nodes[target]
     quota = choose.integer(0, 2 * missing(s.state, target) + 1) if choose.chance(30) else None
     return op.LoadBack(raw_tokens(node.tokens), node.namespace, quota)

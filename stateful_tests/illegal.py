@@ -5,7 +5,7 @@ from __future__ import annotations
 from radixproof.model import operations as op
 from radixproof.model.units import raw_tokens
 from radixproof.stateful_tests.choose import Chooser
-from radixproof.stateful_tests.enabled import Situation, held, may_release
+from radixproof.stateful_tests.enabled import Situation, held, is_loadable, may_release
 
 NOBODY = "nobody"
 """A holder and request that never is."""
@@ -45,6 +45,7 @@ def illegal_calls(s: Situation) -> list[op.Operation]:
         op.ReleaseWindow(NOBODY),
         op.Prefill(NOBODY, 1),
         op.Decode(NOBODY, (1,)),
+        op.SlideWindow(NOBODY),
         op.Finish(NOBODY),
         op.Abort(NOBODY),
         op.FailAllocation("conv"),
@@ -65,6 +66,11 @@ def illegal_calls(s: Situation) -> list[op.Operation]:
         for n in state.nodes
         if not n.backuped
     ][:1]
+    calls += [
+        op.LoadBack(raw_tokens(n.tokens), n.namespace)
+        for i, n in enumerate(state.nodes)
+        if not is_loadable(state, i)
+    ][:2]
     for stream, queue in ((op.WRITE, state.writes), (op.LOAD, state.loads)):
         if not any(t.stage == "submitted" for t in queue):
             calls.append(op.Execute(stream))

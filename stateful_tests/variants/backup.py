@@ -61,6 +61,25 @@ class LocksOnlyTheLastOfTheChain(TorchCache):
 
 
 @variant(
+    "M-1f",
+    "a split backs up its upper part, and a backup below an unbacked parent is skipped (decision"
+    " 10)",
+    "a-match-changes-only-recency-and-one-split",
+    "both-parts-of-a-split-are-held-alike",
+    "queues-only-grow-at-their-end",
+    "receipts-change-only-for-their-owner",
+    "preparing-only-locks",
+)
+class BacksUpInSplits(SkipsBelowUnbackedParent):
+    def _split(self, lower: Node, length: int) -> Node:
+        upper = super()._split(lower, length)
+        bare = upper.full.device is not None and upper.full.host is None
+        if self.config.writes_through and bare:
+            self._write_backup(upper)
+        return upper
+
+
+@variant(
     "M-3",
     "nothing is locked while a backup runs",
     "pending-writes-keep-their-source",
