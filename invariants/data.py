@@ -9,7 +9,7 @@ from radixproof.invariants.catalogue import WITH_HOST, WITH_MAMBA, state_invaria
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model.config import MAMBA
-from radixproof.model.payload import kv_tags
+from radixproof.model.payload import NEVER_WRITTEN, kv_tags
 from radixproof.model.snapshot import Pool, Slots
 from radixproof.model.units import are_pairs, raw_tokens
 
@@ -119,11 +119,14 @@ def requests_go_on_from_their_own_state(view: View) -> Iterator[Fault]:
     pool = view.pools[MAMBA]
     for r in view.requests:
         slot = r.state_slot if r.state_source is None else r.state_source
-        if slot is None:
+        if r.zero_state:
+            if r.committed:
+                yield Fault(f"request {r.name} has {r.committed} tokens and would start anew")
+        elif slot is None:
             yield Fault(f"request {r.name} has no state slot")
-        elif r.zero_state or not r.committed:
-            if r.committed or not r.zero_state:
-                yield Fault(f"request {r.name} has {r.committed} tokens, zero_state {r.zero_state}")
+        elif not r.committed:
+            if _mismatches(pool, (slot,), (NEVER_WRITTEN,), set()):
+                yield Fault(f"request {r.name} has no token and a state", (), ((MAMBA, slot),))
         else:
             wanted = tags_of(r.namespace, r.tokens)[r.committed - 1 : r.committed]
             if _mismatches(pool, (slot,), wanted, arriving(view, "load", MAMBA)):

@@ -44,3 +44,13 @@ SHARES_BLOCKS = "shares-blocks"
 events of one router (from 0.5.22 on)."""
 CHUNKS_COUNT_HITS = "chunks-count-hits"
 """Every insert of a request counts, each node once a request (10.2, 10). SGLang since 0.5.22."""
+BINDS_BY_BATCH = "binds-by-batch"
+"""A request that starts from no state gets its slot with its first forward pass, and that pass
+settles the slots of all requests admitted so far (6.9). SGLang; its scheduler admits a batch."""
+COPIES_STATES_AT_ONCE = "copies-states-at-once"
+"""The match itself copies the state into the request's slot (6.1, 10.1). SGLang until 0.5.12."""
+BRANCHES_BEYOND_STATES = "branches-beyond-states"
+"""A branching point lies beyond what states make usable, with a host tier too (6.1; 10.2, 11).
+SGLang since 0.5.17."""
+REFRESHES_ONE_STATE = "refreshes-one-state"
+"""A match makes only the state that it uses recent (10.2, 11). SGLang since 0.5.16."""

@@ -21,7 +21,7 @@ from radixproof.impl.sglang.pools import Built
 from radixproof.impl.sglang.queue import Queue
 from radixproof.impl.sglang.transfers import Moves, TransferLog
 from radixproof.model import operations as op
-from radixproof.model.config import SWA
+from radixproof.model.config import MAMBA
 from radixproof.model.errors import ErrorKind, IllegalUse
 from radixproof.model.operations import LOAD, WRITE
 from radixproof.model.payload import kv_tags, rewritten_from
@@ -47,6 +47,8 @@ class Found:
     best_match_node: Any
     host_hit: int
     swa_host_hit: int
+    mamba_host_hit: int
+    branching: int
 
 
 class SglangCache:
@@ -81,6 +83,8 @@ class SglangCache:
             found.best_match_node,
             found.host_hit_length,
             getattr(found, "swa_host_hit_length", 0),
+            getattr(found, "mamba_host_hit_length", 0),
+            getattr(found, "mamba_branching_seqlen", None) or 0,
         )
 
     def units(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
@@ -92,27 +96,50 @@ class SglangCache:
         page = self.config.page_size
         return len(self.units(tokens)) // page * page
 
-    def insert(self, o: op.Insert) -> int | None:
-        """A client's own insert: what a request does that ends without having held anything."""
+    def insert(self, o: op.Insert) -> dict[str, int] | None:
+        """A client's own insert: what a request does that ends without having held anything.
+
+        The outcome's values; ``None`` without memory.
+        """
         allocator = self.built.allocator
         length = self.aligned(o.tokens)
+        if self.config.has_mamba and not self.built.device_allocator(MAMBA).available_size():
+            return None
         slots = allocation.extend(self.built, EMPTY, len(o.tokens))
         if slots is None:
             return None
+        state = self._state_slot()
         tags = kv_tags(o.namespace, o.tokens, len(o.tokens), bigram=self.config.bigram)
         payload.write(self.built, slots, tags)
+        if state is not None:
+            payload.store(self.built.layers[MAMBA], state, torch.tensor(tags[-1:]))
         if o.swa_evicted:
             allocator.free_swa(slots[: o.swa_evicted])
-        result = self.tree.insert(self._insert_params(o, slots[:length]))
+        result = self.tree.insert(self._insert_params(o, slots[:length], state))
         if len(slots) > length:
             allocator.free(slots[length:])
+        told = {"prefix_len": int(result.prefix_len)}
+        if state is not None:
+            told["state_taken"] = int(not result.mamba_exist)
+            if result.mamba_exist:
+                self._free_state(state)
         self.submit_writes()
-        return int(result.prefix_len)
+        return told
 
-    def _insert_params(self, o: op.Insert, slots: torch.Tensor) -> Any:
+    def _state_slot(self) -> torch.Tensor | None:
+        if not self.config.has_mamba:
+            return None
+        slot: torch.Tensor | None = self.built.device_allocator(MAMBA).alloc(1)
+        return slot
+
+    def _free_state(self, slot: torch.Tensor | None) -> None:
+        if slot is not None:
+            self.built.device_allocator(MAMBA).free(slot)
+
+    def _insert_params(self, o: op.Insert, slots: torch.Tensor, state: torch.Tensor | None) -> Any:
         kind = self.release.params.InsertParams
         fields = kind.__dataclass_fields__
-        extra: dict[str, Any] = {}
+        extra: dict[str, Any] = {} if state is None else {"mamba_value": state.clone()}
         if "chunked" in fields:
             extra["chunked"] = o.chunked
         if "swa_evicted_seqlen" in fields:
@@ -148,14 +175,20 @@ class SglangCache:
 
     # Memory pressure
 
-    def evict(self, full: int, swa: int) -> tuple[int, int]:
-        params = self.release.params.EvictParams(num_tokens=full, swa_num_tokens=swa)
-        result = self.tree.evict(params)
-        return int(result.num_tokens_evicted), int(result.swa_num_tokens_evicted)
+    def evict(self, full: int, swa: int, mamba: int) -> dict[str, int]:
+        """What was freed of each component there is."""
+        kind = self.release.params.EvictParams
+        result = self.tree.evict(kind(num_tokens=full, swa_num_tokens=swa, mamba_num=mamba))
+        freed = {
+            "freed_full": int(result.num_tokens_evicted),
+            "freed_swa": int(result.swa_num_tokens_evicted),
+        }
+        if self.config.has_mamba:
+            freed["freed_mamba"] = int(result.mamba_num_evicted)
+        return freed
 
     def evict_host(self, count: int, component: str) -> int:
-        types = self.release.ComponentType
-        kind = types.SWA if component == SWA else types.FULL
+        kind = getattr(self.release.ComponentType, component.upper())
         return int(self.tree.evict_host(count, kind) or 0)
 
     # Transfers
@@ -218,9 +251,11 @@ class SglangCache:
 
     # Requests
 
-    def admit(self, o: op.Admit) -> tuple[Running, Admitted]:
+    def admit(self, o: op.Admit) -> tuple[Running, Admitted] | None:
         running = self.lifecycle.new(o.request, o.namespace, o.tokens, o.priority)
         admitted = self.lifecycle.admit(running, load_back=o.load_back, mem_quota=o.mem_quota)
+        if admitted is None:
+            return None
         self.requests[o.request] = running
         return running, admitted
 
@@ -231,6 +266,7 @@ class SglangCache:
         self.start_loading()
         for event in self.unfinished(LOAD):
             event.synchronize()
+        self.lifecycle.settle(running)
         self._compute(running, count)
         self.lifecycle.cache_unfinished(running)
         self.submit_writes()
@@ -247,9 +283,10 @@ class SglangCache:
         """Slots for ``count`` more tokens. A scheduler asks only for what could become free."""
         page, have = self.config.page_size, len(running.row)
         fresh = -(-(have + count) // page) * page - -(-have // page) * page
+        if fresh and not self._could_fit(fresh):
+            return False
+        self.lifecycle.bind(running)
         if fresh:
-            if not self._could_fit(fresh):
-                return False
             allocation.evict_to_fit(self.built, fresh)
         slots = allocation.extend(self.built, running.row, count)
         if slots is None:
@@ -258,9 +295,14 @@ class SglangCache:
         return True
 
     def _could_fit(self, tokens: int) -> bool:
-        """Free and evictable memory of every component suffices (the scheduler's budget)."""
+        """Free and evictable KV memory suffices, which is the scheduler's budget.
+
+        States have none: their pool is large enough by construction (legal.py).
+        """
         tree, built = self.tree, self.built
         for component in self.config.components:
+            if component == MAMBA:
+                continue
             evictable = getattr(tree, f"{component}_evictable_size")()
             if built.device_allocator(component).available_size() + evictable < tokens:
                 return False
@@ -272,6 +314,9 @@ class SglangCache:
         tags = kv_tags(running.namespace, running.tokens, end, bigram=bigram)
         first = rewritten_from(begin, self.lifecycle.protected(running.req), bigram=bigram)
         payload.write(self.built, running.row[first:end], tags[first:])
+        if self.config.has_mamba:
+            computed = running.tokens[begin:end]
+            self.lifecycle.states.advance(running.req, running.namespace, computed)
         self.lifecycle.committed(running, end)
 
     def finish(self, running: Running) -> None:

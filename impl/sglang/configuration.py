@@ -8,8 +8,11 @@ from typing import Any
 
 import torch
 
-from radixproof.impl.sglang.device import transfer_kv_direct
+from radixproof.impl.sglang.device import COPY_KERNELS
 from radixproof.model.config import CacheConfig
+
+PAGE_FIRST = "page_first_direct"
+"""Layout of host pools beside recurrent states, whose own takes no other from 0.5.18 on."""
 
 
 class Arguments:
@@ -27,7 +30,7 @@ def server_arguments(config: CacheConfig) -> SimpleNamespace:
         model_path="model",
         served_model_name="model",
         hicache_io_backend="direct",
-        hicache_mem_layout="layer_first",
+        hicache_mem_layout=PAGE_FIRST if config.has_mamba else "layer_first",
         hicache_write_policy=config.write_policy,
         hicache_ratio=host_ratio(config),
         hicache_size=0,
@@ -40,6 +43,14 @@ def server_arguments(config: CacheConfig) -> SimpleNamespace:
         disable_hicache_numa_detect=True,
         disaggregation_mode="null",
         enable_unified_memory=False,
+        mamba_cache_chunk_size=config.mamba_chunk_size,
+        mamba=SimpleNamespace(
+            enable_int8_mamba_checkpoint=False,
+            enable_mamba_extra_buffer=False,
+            enable_mamba_extra_buffer_lazy=False,
+            mamba_max_states_per_path=-1,
+            mamba_track_interval=1,
+        ),
         speculative_algorithm="EAGLE" if config.bigram else None,
         strip_thinking_cache=False,
         enable_streaming_session=False,
@@ -81,6 +92,15 @@ def _none(*_: Any, **__: Any) -> None:
     return None
 
 
+def _state_chunk_size(arguments: SimpleNamespace) -> int:
+    return int(arguments.mamba_cache_chunk_size)
+
+
+def _divided(numerator: int, denominator: int) -> int:
+    assert numerator % denominator == 0, "shards are equal"
+    return numerator // denominator
+
+
 _NOT_ON_CPU = (
     "sglang.srt.layers.quantization.fp8_kernel.is_fp8_fnuz",
     "sglang.kernels.ops.quantization.fp8_kernel.is_fp8_fnuz",
@@ -113,7 +133,9 @@ def stub_values() -> dict[str, Any]:
             _none
         ),
         "sglang.srt.server_args.get_global_server_args": _in_force,
-        "sgl_kernel.kvcacheio.transfer_kv_direct": transfer_kv_direct,
+        "sglang.srt.arg_groups.overrides.mamba_cache_chunk_size": _state_chunk_size,
+        "sglang.srt.distributed.utils.divide": _divided,
+        **{f"sgl_kernel.kvcacheio.{kernel.__name__}": kernel for kernel in COPY_KERNELS},
     }
 
 

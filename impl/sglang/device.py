@@ -153,12 +153,52 @@ def transfer_kv_direct(
     """The kernel's contract: copies whole pages, named by the first slot of each page."""
     assert len(src_indices) == len(dst_indices), "as many slots on both sides"
     assert len(src_indices) % page_size == 0, "whole pages"
-    copy = Copy(
-        list(src_layers),
-        list(dst_layers),
-        page_slots(src_indices, page_size),
-        page_slots(dst_indices, page_size),
+    _run_or_queue(
+        Copy(
+            list(src_layers),
+            list(dst_layers),
+            page_slots(src_indices, page_size),
+            page_slots(dst_indices, page_size),
+        )
     )
+
+
+def transfer_kv_per_layer_direct_pf_lf(
+    src_ptrs: Sequence[Tensor],
+    dst_ptrs: Sequence[Tensor],
+    src_indices: Tensor,
+    dst_indices: Tensor,
+    layer_id: int,
+    page_size: int,
+) -> None:
+    """The kernel's contract: one layer of page-first buffers into that layer's own buffers."""
+    assert page_size == 1, "page-first host pools go with pages of one token here"
+    sources = [source[:, layer_id, 0] for source in src_ptrs]
+    _run_or_queue(Copy(sources, list(dst_ptrs), src_indices.clone(), dst_indices.clone()))
+
+
+def transfer_kv_all_layer_direct_lf_pf(
+    src_ptrs: Sequence[Tensor],
+    dst_ptrs: Sequence[Tensor],
+    src_indices: Tensor,
+    dst_indices: Tensor,
+    page_size: int,
+) -> None:
+    """The kernel's contract: all layers, of K and then of V, into page-first buffers."""
+    assert page_size == 1, "page-first host pools go with pages of one token here"
+    layers = len(src_ptrs) // len(dst_ptrs)
+    targets = [target[:, layer, 0] for target in dst_ptrs for layer in range(layers)]
+    _run_or_queue(Copy(list(src_ptrs), targets, src_indices.clone(), dst_indices.clone()))
+
+
+COPY_KERNELS = (
+    transfer_kv_direct,
+    transfer_kv_per_layer_direct_pf_lf,
+    transfer_kv_all_layer_direct_lf_pf,
+)
+
+
+def _run_or_queue(copy: Copy) -> None:
     if DEVICE.current is None:
         copy.run()
     else:

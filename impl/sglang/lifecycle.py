@@ -19,6 +19,8 @@ from torch import Tensor
 from radixproof.impl.sglang import configuration
 from radixproof.impl.sglang.pools import Built
 from radixproof.impl.sglang.release import accepted
+from radixproof.impl.sglang.states import States
+from radixproof.model.config import FULL, SWA
 
 MAX_NEW_TOKENS = 1 << 20
 """No request ends by length before the trace ends it."""
@@ -55,6 +57,7 @@ class Hits:
     device_hit: int
     host_hit: int
     swa_host_hit: int
+    mamba_host_hit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,9 @@ class Lifecycle:
             is_hybrid_swa=built.config.has_swa,
         )
         """What the methods of ScheduleBatch and PrefillAdder read of ``self``."""
+        self.states = States(built, self.held, self.hold)
+        self.unbound: list[Running] = []
+        """Admitted and without a row: the next batch."""
 
     # Fields that moved from the request into ``req.kv``, some in 0.5.17, the rest in 0.5.19
 
@@ -125,26 +131,58 @@ class Lifecycle:
         """All tokens but the last, by the release's own request code."""
         req.init_next_round_input(self.tree)
         swa = getattr(req, "swa_host_hit_length", 0)
-        return Hits(self.prefix_len(req), req.host_hit_length, swa)
+        mamba = getattr(req, "mamba_host_hit_length", 0)
+        return Hits(self.prefix_len(req), req.host_hit_length, swa, mamba)
 
     def refuse(self, new: Running) -> Hits:
         """``add_one_req`` where the budget does not reach: match, pin, add up, let go."""
-        hits = self._match(new.req)
-        with self._temporary_lock(new.req.last_node):
-            pass
+        with self.states.candidate():
+            hits = self._match(new.req)
+            with self._temporary_lock(new.req.last_node):
+                pass
+            self.states.refuse(new.req)
         return hits
 
-    def admit(self, new: Running, *, load_back: bool, mem_quota: int | None) -> Admitted:
-        """Match, hold the prefix, load back, lock for good: ``add_one_req`` and its caller."""
+    def admit(self, new: Running, *, load_back: bool, mem_quota: int | None) -> Admitted | None:
+        """Match, hold the prefix, load back, lock for good: ``add_one_req`` and its caller.
+
+        ``None``: with MAMBA, the budget does not reach.
+        """
         req = new.req
-        hits, loaded = self._match(req), False
-        with self._temporary_lock(req.last_node):
-            if load_back and (hits.host_hit or hits.swa_host_hit) and self.has_free_load():
-                loaded = self._load_back(req, mem_quota)
-            self._lock_for_good(req)
+        with self.states.candidate():
+            hits, loaded = self._match(req), False
+            on_host = hits.host_hit or hits.swa_host_hit or hits.mamba_host_hit
+            with self._temporary_lock(req.last_node):
+                if self.built.config.has_mamba and not self._fits(new, hits):
+                    self.states.refuse(req)
+                    return None
+                if load_back and on_host and self.has_free_load():
+                    loaded = self._load_back(req, mem_quota)
+                self._lock_for_good(req)
         new.row = self._prefix_slots(req).to(torch.int64)
         new.committed = len(new.row)
+        self.unbound.append(new)
         return Admitted(hits, loaded)
+
+    def _fits(self, new: Running, hits: Hits) -> bool:
+        """The least that ``add_one_req`` wants to be free or evictable, with one token to decode.
+
+        A request that does not get it would go on from a refused load-back.
+        """
+        page, built = self.built.config.page_size, self.built
+        extend = len(new.tokens) - hits.device_hit
+        promised = sum(len(r.tokens) - len(r.row) + 1 + page for r in self.unbound)
+        if extend + 1 + page + promised >= self._reach(FULL):
+            return False
+        if not built.config.has_swa:
+            return True
+        window = max(extend, built.config.sliding_window) + page + hits.swa_host_hit
+        return window + promised < self._reach(SWA)
+
+    def _reach(self, component: str) -> int:
+        """Tokens that are free or evictable."""
+        evictable = getattr(self.tree, f"{component}_evictable_size")()
+        return int(self.built.device_allocator(component).available_size() + evictable)
 
     def has_free_load(self) -> bool:
         """Releases keep at most three loads unfinished; a scheduler asks first where it can."""
@@ -211,15 +249,29 @@ class Lifecycle:
         added = running.row[begin:].to(torch.int32)
         self.built.requests.write((index, slice(begin, len(running.row))), added)
 
+    def bind(self, running: Running) -> None:
+        """A row, and with MAMBA a state slot, for a request that has none yet."""
+        req = running.req
+        if self.has_row(req):
+            return
+        self.release.alloc_req_slots(self.built.requests, [req], self.tree)
+        self.unbound.remove(running)
+        if getattr(req, "kv", req) is None:
+            kind = self.release.schedule_batch.ReqKvInfo
+            req.kv = kind(kv_allocated_len=0, swa_evicted_seqlen=0)
+        self._write_row(running, 0)
+
+    def settle(self, running: Running) -> None:
+        """The forward pass of a batch begins: what is outstanding on its state slots is done.
+
+        The batch is all that was admitted; those without a slot get one with their row.
+        """
+        if self.built.config.has_mamba:
+            self.states.settle([running.req, *(r.req for r in self.unbound)])
+
     def add_slots(self, running: Running, slots: Tensor) -> None:
-        """Newly allocated slots join the row, which the request gets with its first ones."""
+        """Newly allocated slots join the row."""
         begin = len(running.row)
-        if not self.has_row(running.req):
-            self.built.requests.alloc([running.req])
-            if getattr(running.req, "kv", running.req) is None:
-                kind = self.release.schedule_batch.ReqKvInfo
-                running.req.kv = kind(kv_allocated_len=0, swa_evicted_seqlen=0)
-            begin = 0
         running.row = torch.cat([running.row, slots])
         self._write_row(running, begin)
         self.hold(running.req, "kv_allocated_len", len(running.row))
@@ -315,7 +367,9 @@ class Lifecycle:
 
     def abort(self, running: Running) -> None:
         if not self.has_row(running.req):
+            self.unbound.remove(running)
             self._forget(running.req)
+            self.states.refuse(running.req)
             return
         running.req.finished_reason = self.release.schedule_batch.FINISH_ABORT("aborted")
         self._release(running.req, insert=False)

@@ -9,6 +9,7 @@ from torch import Tensor
 from radixproof.impl.sglang import payload
 from radixproof.impl.sglang.cache import SglangCache
 from radixproof.impl.sglang.lifecycle import Running
+from radixproof.model.config import MAMBA
 from radixproof.model.snapshot import Pool, Slots
 
 
@@ -35,6 +36,8 @@ class Memory:
     def _free_device(self, component: str) -> tuple[int, ...]:
         """Page numbers. Allocators of page 1 list slots, the others pages."""
         allocator = self.built.device_allocator(component)
+        if component == MAMBA:
+            return _ints(allocator.free_slots)
         return (*_ints(allocator.free_pages), *_ints(getattr(allocator, "release_pages", None)))
 
     def _free_host(self, name: str) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from radixproof.impl.sglang import configuration
+from radixproof.impl.sglang import configuration, state_pools
 from radixproof.impl.sglang.release import Release, accepted
 from radixproof.impl.sglang.wheels import RUST
 from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
@@ -62,6 +62,9 @@ class Built:
         return controller.load_queue, controller.ack_load_queue
 
     def device_allocator(self, component: str) -> Any:
+        if component == MAMBA:
+            # Until 0.5.12 the pool hands its slots out itself.
+            return getattr(self.requests, "mamba_allocator", self.requests.mamba_pool)
         if not self.config.has_swa:
             return self.allocator
         name = "full_attn_allocator" if component == FULL else "swa_attn_allocator"
@@ -78,10 +81,8 @@ def build(release: Release, config: CacheConfig, core: str) -> Built:
     config = replace(config, materialize_out_of_window_leaf=VETOES_LEAVES not in release.options)
     arguments = configuration.server_arguments(config)
     configuration.publish(release.context, arguments)
-    requests = release.memory_pool.ReqToTokenPool(
-        size=REQUESTS, max_context_len=CONTEXT, device="cpu", enable_memory_saver=False
-    )
-    pools, allocator = _device_pools(release, config)
+    requests = _request_table(release, config)
+    pools, allocator = _device_pools(release, config, requests)
     types = release.ComponentType
     os.environ["SGLANG_UNIFIED_RADIX_TREE_CORE_BACKEND"] = core  # how 0.5.19 and 0.5.20 choose
     params = release.CacheInitParams(
@@ -94,7 +95,7 @@ def build(release: Release, config: CacheConfig, core: str) -> Built:
             token_to_kv_pool_allocator=allocator,
             page_size=config.page_size,
             sliding_window_size=config.sliding_window if config.has_swa else None,
-            tree_components=(types.FULL, types.SWA) if config.has_swa else (types.FULL,),
+            tree_components=tuple(getattr(types, c.upper()) for c in config.components),
             tree_core_backend=core,
             eviction_policy=config.eviction_policy,
         )
@@ -103,19 +104,17 @@ def build(release: Release, config: CacheConfig, core: str) -> Built:
     _silence(tree)
     _require_core(tree, core)
     host: dict[str, Any] = {}
-    layers = {c: _layers(pool.k_buffer, pool.v_buffer) for c, pool in pools.items()}
+    layers = {c: [*pool.k_buffer, *pool.v_buffer] for c, pool in pools.items()}
+    if config.has_mamba:
+        layers[MAMBA] = state_pools.device_layers(requests)
     if config.has_host:
         host = _host_pools(tree, arguments, params, config)
-        layers |= {
-            f"host_{c}": _layers(pool.k_data_refs, pool.v_data_refs) for c, pool in host.items()
-        }
+        layers |= {f"host_{c}": _host_layers(c, pool, config) for c, pool in host.items()}
     return Built(config, release, tree, allocator, requests, layers, host)
 
 
 def require_possible(release: Release, config: CacheConfig) -> None:
     """Host pools are sized by one ratio, and in some releases larger than the device's."""
-    if MAMBA in config.components:
-        raise ConfigError("SGLang is driven with full or full,swa so far, not with mamba")
     for name, plain in _DRIVEN.items():
         if getattr(config, name) != plain:
             raise ConfigError(f"SGLang is driven with {name} {plain!r} so far")
@@ -125,9 +124,13 @@ def require_possible(release: Release, config: CacheConfig) -> None:
         raise ConfigError("SGLang loads back at least one token: load_back_threshold >= 1")
     if not config.has_host:
         return
+    if config.has_swa and config.has_mamba and not release.hosts_all_three:
+        raise ConfigError("this release has no host tier for full,swa,mamba: host_full_slots 0")
     sizes = [(FULL, config.full_slots, config.host_full_slots)]
     if config.has_swa:
         sizes.append((SWA, config.swa_slots, config.host_swa_slots))
+    if config.has_mamba:
+        sizes.append((MAMBA, config.mamba_slots, config.host_mamba_slots))
     for component, device, host in sizes:
         wanted = configuration.host_slots(
             device, configuration.host_ratio(config), config.page_size
@@ -141,7 +144,18 @@ def require_possible(release: Release, config: CacheConfig) -> None:
             raise ConfigError("this release wants each host pool larger than its device pool")
 
 
-def _device_pools(release: Release, config: CacheConfig) -> tuple[dict[str, Any], Any]:
+def _request_table(release: Release, config: CacheConfig) -> Any:
+    if config.has_mamba:
+        first = LAYERS * len(config.auxiliary)
+        return state_pools.request_table(release, config, REQUESTS, CONTEXT, first)
+    return release.memory_pool.ReqToTokenPool(
+        size=REQUESTS, max_context_len=CONTEXT, device="cpu", enable_memory_saver=False
+    )
+
+
+def _device_pools(
+    release: Release, config: CacheConfig, requests: Any
+) -> tuple[dict[str, Any], Any]:
     """KV pools by component, and the allocator over them."""
     common = {
         "page_size": config.page_size,
@@ -150,6 +164,9 @@ def _device_pools(release: Release, config: CacheConfig) -> tuple[dict[str, Any]
         "head_dim": 1,
         "device": "cpu",
     }
+    if config.has_mamba and not config.has_swa:
+        pool = state_pools.full_pool(release, config, requests, LAYERS, common)
+        return {FULL: pool.full_kv_pool}, _plain_allocator(release, config, pool)
     if not config.has_swa:
         pool = release.memory_pool.MHATokenToKVPool(
             size=config.full_slots, layer_num=LAYERS, enable_memory_saver=False, **common
@@ -195,13 +212,17 @@ def _host_pools(
         atexit.unregister(tree.shutdown)
     tree.load_back_threshold = config.load_back_threshold
     entries = tree.cache_controller.mem_pool_host.entry_map
-    names = {FULL: "kv", SWA: "swa"}
+    names = {FULL: "kv", SWA: "swa", MAMBA: "mamba"}
     by_name = {str(getattr(k, "value", k)): entry.host_pool for k, entry in entries.items()}
     return {c: by_name[names[c]] for c in config.components}
 
 
-def _layers(keys: Any, values: Any) -> list[Tensor]:
-    return [*keys, *values]
+def _host_layers(component: str, pool: Any, config: CacheConfig) -> list[Tensor]:
+    if component == MAMBA:
+        return state_pools.host_layers(pool)
+    if config.has_mamba:
+        return state_pools.host_kv_layers(pool)
+    return [*pool.k_data_refs, *pool.v_data_refs]
 
 
 def _silence(tree: Any) -> None:

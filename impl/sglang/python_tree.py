@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from radixproof.impl.sglang.cache import SglangCache
-from radixproof.model.config import FULL, SWA
+from radixproof.model.config import FULL, MAMBA, SWA
 from radixproof.model.snapshot import DETACHED, ROOT, Node, Placement, Slots
 from radixproof.model.units import units
 
@@ -25,7 +25,7 @@ class PythonTree:
         self.by_number = cache.release.has_tree_core
         self.core = getattr(cache.tree, "tree_core", cache.tree)
         types = cache.release.ComponentType
-        self.types = {FULL: types.FULL, SWA: types.SWA}
+        self.types = {c: getattr(types, c.upper()) for c in self.config.components}
         self.order: list[Any] = []
         self.labels: list[tuple[int, ...]] = []
         self.spelled: list[tuple[int, ...]] = []
@@ -107,6 +107,7 @@ class PythonTree:
             hit=node.hit_count,
             priority=getattr(node, "priority", 0),
             pending=getattr(node, "write_through_pending_id", None),
+            mamba=self.placement(index, MAMBA) if self.config.has_mamba else None,
         )
 
     def placement(self, index: int, component: str) -> Placement:

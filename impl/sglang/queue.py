@@ -47,10 +47,12 @@ class Queue:
 
     def proceed(
         self, name: str, *, load_back: bool, mem_quota: int | None
-    ) -> tuple[Running, Admitted]:
-        """Admit a request that waits."""
+    ) -> tuple[Running, Admitted] | None:
+        """Admit a request that waits; ``None``: the budget does not reach, it waits on."""
         running = self.waiting[name].running
         admitted = self.lifecycle.admit(running, load_back=load_back, mem_quota=mem_quota)
+        if admitted is None:
+            return None
         self.requests[name] = self.waiting.pop(name).running
         return running, admitted
 

@@ -43,7 +43,8 @@ def _device(
     if cache.config.has_swa and anchor != ROOT:
         mark = _mark(cache, receipt, SWA, host=False)
         swa = tree.marked(anchor, SWA, mark, host=False)
-    return Receipt("device", owner, name, anchor, None if anchor == ROOT else 0, swa)
+    full = None if anchor == ROOT else 0
+    return Receipt("device", owner, name, anchor, full, swa, _state(cache, node, anchor, receipt))
 
 
 def _host(
@@ -55,7 +56,19 @@ def _host(
         full = _host_full(cache, tree, anchor, receipt)
         if cache.config.has_swa:
             swa = tree.marked(anchor, SWA, _mark(cache, receipt, SWA, host=True), host=True)
-    return Receipt("host", owner, name, anchor, full, swa)
+    state = _state(cache, node, anchor, receipt)
+    return Receipt("host", owner, name, anchor, full, swa, state)
+
+
+def _state(cache: SglangCache, node: Any, anchor: int, receipt: Any) -> bool:
+    """MAMBA counts on the anchor; releases until 0.5.19 skip one without data, and remember it."""
+    if not cache.config.has_mamba or anchor == ROOT:
+        return False
+    kind = cache.release.ComponentType.MAMBA
+    if kind in getattr(receipt, "skipped_lock_components", ()):
+        return False
+    skipped = getattr(receipt, "skip_lock_node_ids", None) or {}
+    return getattr(node, "id", node) not in skipped.get(kind, ())
 
 
 def _host_full(cache: SglangCache, tree: Tree, anchor: int, receipt: Any) -> int | None:

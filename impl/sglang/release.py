@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from radixproof.impl.sglang import configuration, loader
-from radixproof.impl.sglang.device import DEVICE, host_memory, transfer_kv_direct
+from radixproof.impl.sglang.device import COPY_KERNELS, DEVICE, host_memory
 from radixproof.impl.sglang.page_hash import page_hash
 from radixproof.model import options
 
@@ -28,6 +28,7 @@ _COPYING = (
     f"{_MEM}.pool_host.mha",
     f"{_MEM}.pool_host.common",
     f"{_MEM}.pool_host.mla",
+    f"{_MEM}.pool_host.mamba",
 )
 """Modules that copy between pools or allocate host memory."""
 
@@ -69,6 +70,7 @@ class Release:
         wanted = self.RadixKey.__init__.__annotations__.get("token_ids", "")
         self._keys_are_arrays = "array" in str(wanted)
         self.memory_pool = _module(f"{_MEM}.memory_pool")
+        self.state_configs = _module("sglang.srt.configs.mamba_utils")
         self.swa_memory_pool = _module(f"{_MEM}.swa_memory_pool")
         self.allocator = _module(f"{_MEM}.allocator")
         self.SwaAllocator = (
@@ -76,6 +78,10 @@ class Release:
             or _module(f"{_MEM}.allocator.swa").SWATokenToKVPoolAllocator
         )
         self.common = _module(f"{_MEM}.common")
+        allocation = _module_or_none(f"{_MEM}.allocation")
+        self.alloc_req_slots = (
+            getattr(allocation, "alloc_req_slots", None) or self.common.alloc_req_slots
+        )
         self.schedule_batch = _module("sglang.srt.managers.schedule_batch")
         self.schedule_policy = _module("sglang.srt.managers.schedule_policy")
         self.SamplingParams = _module("sglang.srt.sampling.sampling_params").SamplingParams
@@ -87,6 +93,9 @@ class Release:
         self.checkpoints = hasattr(self.common, "checkpoint_kv_cache")
         """Requests are cached by ``checkpoint_kv_cache`` and hold a ``TreeLock``."""
         self.host_larger_than_device = _asserts_larger_host()
+        assembler = _module(f"{_MEM}.hybrid_cache.hybrid_pool_assembler")
+        self.hosts_all_three = hasattr(assembler, "build_hybrid_mamba_swa_stack")
+        """There are host pools for FULL, SWA and MAMBA together (from 0.5.16 on)."""
         self.options = self._options(cache)
 
     def _options(self, cache: Any) -> frozenset[str]:
@@ -113,6 +122,12 @@ class Release:
             options.WAITS_UNLOCKED: True,
             options.TELLS_NO_EVENTS: "enable_kv_cache_events" not in _tree_sources(cache),
             options.SHARES_BLOCKS: True,
+            options.BINDS_BY_BATCH: True,
+            options.COPIES_STATES_AT_ONCE: not hasattr(
+                self.schedule_batch.ScheduleBatch, "_collect_deferred_mamba_cow_and_clear"
+            ),
+            options.BRANCHES_BEYOND_STATES: "mamba_boundary_len" in parts,
+            options.REFRESHES_ONE_STATE: "refresh_lru" in vars(self.components.MambaComponent),
         }
         return frozenset(name for name, there in found.items() if there)
 
@@ -125,7 +140,7 @@ class Release:
             if hasattr(module, "device_module"):
                 vars(module)["device_module"] = DEVICE
         for module in _modules_there(_COPYING):
-            vars(module)["transfer_kv_direct"] = transfer_kv_direct
+            vars(module).update({kernel.__name__: kernel for kernel in COPY_KERNELS})
             if hasattr(module, "ALLOC_MEMORY_FUNCS"):
                 module.ALLOC_MEMORY_FUNCS["cpu"] = host_memory
 

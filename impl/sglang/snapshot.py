@@ -17,6 +17,7 @@ from radixproof.impl.sglang.python_tree import PythonTree
 from radixproof.impl.sglang.queue import Waiting
 from radixproof.impl.sglang.receipts import receipts
 from radixproof.impl.sglang.tree import Tree
+from radixproof.model.config import MAMBA
 from radixproof.model.operations import LOAD, WRITE
 from radixproof.model.snapshot import (
     ROOT,
@@ -82,7 +83,9 @@ class Observer:
         return Transfer(stream, id, self.tree.of(id), nodes, stage, batch, moves)
 
     def in_token_order(self, move: Move, nodes: tuple[int, ...]) -> Move:
-        """A copy sorts its slots by address; nodes list them by token."""
+        """A copy sorts its slots by address; nodes list them by token. A state is one slot."""
+        if move.component == MAMBA:
+            return move
         parts = (self.tree.device(i, move.component) for i in nodes if i >= 0)
         held = tuple(slot for part in parts if part is not None for slot in part)
         pairs = dict(zip(move.device, move.host, strict=True))
@@ -101,6 +104,8 @@ class Observer:
         found, index = [], tree.of(id)
         while index >= 0:
             for component in self.config.components:
+                if component == MAMBA and index != tree.of(id):
+                    continue  # the slot that a request got may be any other node's by now
                 value = tree.device(index, component)
                 if value and (component, value[0]) in got:
                     found.append(index)
@@ -128,4 +133,7 @@ class Observer:
             last_node=self.tree.of(running.req.last_node),
             priority=running.priority,
             row=self.memory.row(running),
+            state_slot=lifecycle.states.slot(running.req),
+            state_source=lifecycle.states.source(running.req),
+            zero_state=lifecycle.states.starts_from_zeros(running.req),
         )

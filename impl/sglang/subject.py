@@ -8,14 +8,14 @@ from dataclasses import asdict
 from typing import Any
 
 from radixproof.impl.sglang.cache import SglangCache
-from radixproof.impl.sglang.lifecycle import Admitted, Running
+from radixproof.impl.sglang.lifecycle import Admitted, Hits, Running
 from radixproof.impl.sglang.outward import outward
 from radixproof.impl.sglang.pools import build
 from radixproof.impl.sglang.release import Release
 from radixproof.impl.sglang.snapshot import Observer
 from radixproof.impl.sglang.transfers import slots_of
 from radixproof.model import operations as op
-from radixproof.model.config import FULL, SWA, CacheConfig
+from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
 from radixproof.model.errors import ErrorKind, IllegalUse
 from radixproof.model.outcome import Outcome, error, ok, refused
 from radixproof.model.snapshot import Snapshot
@@ -96,7 +96,16 @@ class SglangSubject:
             **self._best_match(found.best_match_node),
             host_hit=found.host_hit,
             swa_host_hit=found.swa_host_hit,
+            **self._of_states(mamba_host_hit=found.mamba_host_hit, branching=found.branching),
         )
+
+    def _of_states(self, **values: int) -> dict[str, int]:
+        """What an outcome says with MAMBA only."""
+        return values if self.cache.config.has_mamba else {}
+
+    def _hits(self, hits: Hits) -> dict[str, int]:
+        told = asdict(hits)
+        return {**told, **self._of_states(mamba_host_hit=told.pop("mamba_host_hit"))}
 
     def _best_match(self, node: Any) -> dict[str, int]:
         """Tokens up to a node; of a core without node objects, nothing."""
@@ -112,8 +121,8 @@ class SglangSubject:
         _require(0 <= o.swa_evicted <= length, "swa_evicted lies outside the aligned key")
         _require(o.swa_evicted % page == 0, "swa_evicted is not page-aligned")
         _require(self.cache.config.has_swa or not o.swa_evicted, "swa_evicted without SWA")
-        prefix_len = self.cache.insert(o)
-        return refused("no device slots") if prefix_len is None else ok(prefix_len=prefix_len)
+        told = self.cache.insert(o)
+        return refused("no device slots") if told is None else ok(**told)
 
     def _lock(self, o: op.Lock) -> Outcome:
         return ok(delta=self.cache.lock(o.holder, self._node(o.namespace, o.tokens)))
@@ -132,10 +141,10 @@ class SglangSubject:
         return ok()
 
     def _evict(self, o: op.Evict) -> Outcome:
-        _require(o.full >= 0 and o.swa >= 0, "a negative number of tokens")
+        _require(min(o.full, o.swa, o.mamba) >= 0, "a negative number of tokens")
         _require(self.cache.config.has_swa or not o.swa, "there is no SWA")
-        full, swa = self.cache.evict(o.full, o.swa)
-        return ok(freed_full=full, freed_swa=swa)
+        _require(self.cache.config.has_mamba or not o.mamba, "there is no MAMBA")
+        return ok(**self.cache.evict(o.full, o.swa, o.mamba))
 
     def _evict_host(self, o: op.EvictHost) -> Outcome:
         config = self.cache.config
@@ -150,7 +159,11 @@ class SglangSubject:
         moves = self.cache.load_back(node, o.mem_quota)
         if moves is None:
             return refused("load-back refused")
-        return ok(loaded_full=slots_of(moves, FULL), loaded_swa=slots_of(moves, SWA))
+        return ok(
+            loaded_full=slots_of(moves, FULL),
+            loaded_swa=slots_of(moves, SWA),
+            **self._of_states(loaded_mamba=slots_of(moves, MAMBA)),
+        )
 
     def _start_loading(self, o: op.StartLoading) -> Outcome:
         if len(self.cache.unfinished(op.LOAD)) >= 3:
@@ -175,12 +188,15 @@ class SglangSubject:
     def _admit(self, o: op.Admit) -> Outcome:
         _require(bool(o.tokens), "a request needs tokens")
         self._require_unknown(o.request)
-        return self._admitted(*self.cache.admit(o))
+        return self._admitted(self.cache.admit(o))
 
-    def _admitted(self, running: Running, admitted: Admitted) -> Outcome:
+    def _admitted(self, found: tuple[Running, Admitted] | None) -> Outcome:
+        if found is None:
+            return refused("the budget does not reach")
+        running, admitted = found
         return ok(
             tuple(running.row.tolist()),
-            **asdict(admitted.hits),
+            **self._hits(admitted.hits),
             loaded=int(admitted.loaded),
             protected=self.cache.lifecycle.protected(running.req),
         )
@@ -193,12 +209,12 @@ class SglangSubject:
         self._observer = None
         best = self._best_match(new.req.best_match_node)
         self.cache.queue.note_best_match(o.request, best.get("best_match", 0))
-        return ok(**asdict(hits), **best)
+        return ok(**self._hits(hits), **best)
 
     def _proceed(self, o: op.Proceed) -> Outcome:
         _require_pairing(o.request in self.cache.queue.waiting, "no such request waits")
         admitted = self.cache.queue.proceed(o.request, load_back=o.load_back, mem_quota=o.mem_quota)
-        return self._admitted(*admitted)
+        return self._admitted(admitted)
 
     def _retract(self, o: op.Retract) -> Outcome:
         self.cache.queue.retract(self._running(o.request))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from radixproof.impl.sglang.device import Event
 from radixproof.impl.sglang.pools import Built
-from radixproof.model.config import FULL, SWA
+from radixproof.model.config import FULL
 from radixproof.model.operations import STREAMS, WRITE
 from radixproof.model.snapshot import Move, Slots
 
@@ -46,11 +46,16 @@ class TransferLog:
         return self.moves.get((stream, id), ())
 
     def _queued(self, operation: Any) -> Moves:
-        found = {FULL: (operation.device_indices, operation.host_indices)}
+        """A load brings a state to its node first, then to the request that waits for it."""
+        found = {FULL: (_slots(operation.device_indices), _slots(operation.host_indices))}
         for extra in getattr(operation, "pool_transfers", None) or ():
             if extra.device_indices is not None and extra.host_indices is not None:
-                found[SWA] = (extra.device_indices, extra.host_indices)
-        return tuple(Move(c, _slots(d), _slots(h)) for c, (d, h) in found.items() if len(d))
+                component = str(getattr(extra.name, "value", extra.name))
+                device, host = found.get(component, ((), ()))
+                device += _slots(extra.device_indices)
+                found[component] = (device, host + _slots(extra.host_indices))
+        order = self.built.config.components
+        return tuple(Move(c, *found[c]) for c in order if c in found and found[c][0])
 
     def _written(self, event: Event) -> Moves:
         """Read off the copies of a backup that have yet to run."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from radixproof.invariants.catalogue import WITH_SWA, Step, step_invariant
-from radixproof.invariants.steps.compare import aligned, is_ok, length_present
+from radixproof.invariants.steps.compare import aligned, is_ok, length_present, settles
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
@@ -110,7 +110,9 @@ def a_running_request_changes_only_as_it_proceeds(step: Step) -> Iterator[Fault]
     old, new = _request(step.before, o.request), _request(step.after, o.request)
     if old is None or new is None:
         return
-    fixed = ["namespace", "prompt_len", "priority", "state_slot"]
+    fixed = ["namespace", "prompt_len", "priority"]
+    if not settles(step, old, new):
+        fixed.append("state_slot")
     if not isinstance(o, op.Decode):
         fixed.append("tokens")
     slides = isinstance(o, op.Prefill) and SLIDES_IN_PREFILL in step.after.options

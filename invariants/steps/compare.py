@@ -9,9 +9,9 @@ from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
 from radixproof.model.config import MAMBA
-from radixproof.model.options import BACKS_UP_WINDOWS
+from radixproof.model.options import BACKS_UP_WINDOWS, BINDS_BY_BATCH
 from radixproof.model.outcome import Status
-from radixproof.model.snapshot import Placement, Slots
+from radixproof.model.snapshot import Placement, Request, Slots
 from radixproof.model.units import units
 
 INSERTING = (op.Insert, op.Prefill, op.Finish)
@@ -58,6 +58,16 @@ def is_ok(step: Step) -> bool:
 
 def is_refused(step: Step) -> bool:
     return step.outcome.status is Status.REFUSED
+
+
+def settles(step: Step, old: Request, new: Request) -> bool:
+    """Whether a forward pass gave the request's batch their slots and filled them."""
+    if BINDS_BY_BATCH not in step.after.options or not isinstance(step.operation, op.Prefill):
+        return False
+    outstanding = old.state_source is not None or old.zero_state
+    left = new.state_source is not None or new.zero_state
+    bound = old.state_slot is None and old.zero_state and new.state_slot is not None
+    return outstanding and not left and (bound or old.state_slot == new.state_slot)
 
 
 def unchanged(step: Step, *fields: str) -> Iterator[Fault]:

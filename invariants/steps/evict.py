@@ -140,7 +140,8 @@ def a_state_goes_with_its_window(step: Step) -> Iterator[Fault]:
                 continue
             if value(step.after, parts, SWA, tier) is None:
                 left = tier_of(step.after.nodes[parts[-1]].mamba, tier)
-                if left is not None:
+                new = left != tier_of(old.mamba, tier)  # written alone, in the same step
+                if left is not None and not (new and BACKS_UP_WINDOWS in step.after.options):
                     name = step.before.name(b)
                     yield Fault(f"{name} lost its window on {tier} and kept its state", parts)
 

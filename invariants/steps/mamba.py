@@ -9,6 +9,7 @@ from radixproof.invariants.steps.compare import aligned, is_ok
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
+from radixproof.model.options import COPIES_STATES_AT_ONCE
 from radixproof.model.snapshot import Request
 
 
@@ -96,10 +97,12 @@ def an_admitted_request_gets_its_prefixs_state(step: Step) -> Iterator[Fault]:
     new = [m for t in step.after.loads if t.id not in known for m in t.moves]
     filled = any(m.component == "mamba" and r.state_slot in m.device for m in new)
     copied = r.state_source is not None and held == (r.state_source,)
+    if COPIES_STATES_AT_ONCE in step.after.options:
+        copied = held is not None and r.state_slot is not None and not filled
     zeroed = r.zero_state and not r.protected
     if [filled, copied, zeroed].count(True) != 1:
         yield Fault(f"request {r.name}: filled {filled}, copied {copied}, zeroed {zeroed}")
-    if (r.state_source is not None) != copied or r.zero_state != zeroed:
+    if (r.state_source is not None and not copied) or r.zero_state != zeroed:
         yield Fault(f"request {r.name} starts from slot {r.state_source}, zero {r.zero_state}")
 
 

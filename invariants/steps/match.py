@@ -18,6 +18,7 @@ from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
 from radixproof.model.config import MAMBA, SWA
+from radixproof.model.options import BRANCHES_BEYOND_STATES, REFRESHES_ONE_STATE
 
 
 @step_invariant(
@@ -84,7 +85,7 @@ def a_match_finds_the_longest_usable_prefix(step: Step) -> Iterator[Fault]:
         state = to_best[-1].mamba if to_best else None
         on_host = state is not None and state.device is None and state.host is not None
         wanted["mamba_host_hit"] = int(on_host)
-        wanted["branching"] = _branching(view, path, device)
+        wanted["branching"] = _branching(view, path, device, device + wanted["host_hit"])
     for name, length in wanted.items():
         if step.outcome.values.get(name) != length:
             yield Fault(f"{name} is {step.outcome.values.get(name)}, not {length}", tuple(path))
@@ -132,8 +133,13 @@ def a_match_makes_its_path_most_recent(step: Step) -> Iterator[Fault]:
         yield Fault("the matched path is not first in access order", tuple(path))
 
 
-def _branching(view: View, path: list[int], device: int) -> int:
+def _branching(view: View, path: list[int], device: int, usable: int) -> int:
     """The last chunk end within the KV that is there but of no use without a state (6.1)."""
+    if BRANCHES_BEYOND_STATES in view.options:
+        there = [i for i in path if view.nodes[i].full.device or view.nodes[i].full.host]
+        seen = view.nodes[there[-1]].end if there else 0
+        aligned_end = seen - seen % view.config.mamba_chunk_size
+        return aligned_end if aligned_end > usable else 0
     seen = view.nodes[path[-1]].end if path else 0
     if view.config.has_host or seen <= device:
         return 0
@@ -158,7 +164,8 @@ def a_match_makes_its_window_and_states_most_recent(step: Step) -> Iterator[Faul
     view = step.after
     path = path_to(view, step.operation.namespace, key_of(view, step.operation.tokens)[:best])[::-1]
     reach = best - view.config.sliding_window - view.config.page_size
-    used = {SWA: [i for i in path if view.nodes[i].end > reach], MAMBA: path}
+    states = path[:1] if REFRESHES_ONE_STATE in view.options else path
+    used = {SWA: [i for i in path if view.nodes[i].end > reach], MAMBA: states}
     for component in view.config.auxiliary:
         placed = [(i, view.nodes[i].placement(component)) for i in used[component]]
         wanted = tuple(i for i, p in placed if p is not None and p.device is not None)

@@ -10,7 +10,7 @@ from radixproof.invariants.steps.compare import is_ok, receipts_stay, unchanged,
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
-from radixproof.model.options import WAITS_UNLOCKED
+from radixproof.model.options import BINDS_BY_BATCH, WAITS_UNLOCKED
 from radixproof.model.snapshot import ROOT, Candidate, Request
 
 
@@ -56,6 +56,11 @@ def a_waiting_request_holds_its_device_prefix(step: Step) -> Iterator[Fault]:
         yield Fault(f"{name} holds {len(held)} receipts, not one on its last node")
 
 
+def _free(view: View) -> dict[str, list[int]]:
+    """Pool -> what is free, in any order."""
+    return {name: sorted(pool.free_pages) for name, pool in view.pools.items()}
+
+
 @step_invariant(
     "S-prepare-2",
     op.Prepare,
@@ -73,7 +78,11 @@ def preparing_only_locks(step: Step) -> Iterator[Fault]:
     given = (o.namespace, o.tokens, o.priority)
     if c is not None and (c.namespace, c.tokens, c.priority) != given:
         yield Fault(f"request {o.request} is not the one that was given")
-    yield from unchanged(step, "pools", "full_to_swa", "armed_failures")
+    yield from unchanged(step, "full_to_swa", "armed_failures")
+    if BINDS_BY_BATCH not in step.after.options or not step.after.config.has_mamba:
+        yield from unchanged(step, "pools")
+    elif _free(step.before) != _free(step.after):
+        yield Fault("free slots changed")  # one was lent to the request and given back
     if WAITS_UNLOCKED in step.after.options:
         yield from unchanged(step, "evictable", "protected")
         yield from receipts_stay(step)

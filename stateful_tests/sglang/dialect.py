@@ -67,10 +67,11 @@ DIFFERENCES = (
             "host-eviction-takes-only-what-is-host-only",
             "only-host-eviction-loses-host-data",
             "swa-data-needs-full-data",
+            "states-need-full-data",
             "only-what-is-evicted-is-written-back",
         ),
-        "host copies of data that is on the device are reclaimed first, and SWA of inner nodes is"
-        " written back alone",
+        "host copies of data that is on the device are reclaimed first, and SWA and states of inner"
+        " nodes are written back alone",
         "since 0.5.18 (10.2, 7 and 8)",
         "host-slots-have-one-owner, host-slots-hold-their-prefix, nodes-have-data",
         WRITE_BACK,

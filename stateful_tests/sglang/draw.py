@@ -9,10 +9,12 @@ from random import Random
 from radixproof.impl.sglang.configuration import host_ratio, host_slots
 from radixproof.model import operations as op
 from radixproof.model.config import FULL, SWA, CacheConfig
+from radixproof.model.snapshot import Snapshot
 from radixproof.stateful_tests.choose import Chooser, RandomChooser
 from radixproof.stateful_tests.configs import Limits, draw_config
 from radixproof.stateful_tests.enabled import Situation, draw_operation, draw_style, draw_weights
 from radixproof.stateful_tests.lockstep import Coverage
+from radixproof.stateful_tests.sglang import legal_states
 from radixproof.stateful_tests.sglang.legal import (
     DEFAULT,
     Reach,
@@ -37,6 +39,8 @@ class Shape:
     """A leaf wholly outside the SWA window is not made."""
     tells_events: bool
     """The cache has KV events."""
+    hosts_all_three: bool
+    """There is a host tier for FULL, SWA and MAMBA together."""
 
 
 def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
@@ -50,24 +54,40 @@ def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
         load_back_threshold=max(1, config.load_back_threshold),
         materialize_out_of_window_leaf=not shape.vetoes_leaves,
     )
+    if config.has_mamba:
+        requests = choose.pick((2, 3, 1, 4))
+        slots = requests * legal_states.SLOTS_PER_REQUEST + choose.pick((0, 1, 2))
+        config = replace(config, mamba_slots=slots)
+    if config.has_mamba and config.has_swa and not shape.hosts_all_three:
+        config = replace(config, host_full_slots=0, host_swa_slots=0, host_mamba_slots=0)
     if not config.has_host:
         return config
     percent = choose.pick((200, 200, 150, 300) if shape.host_larger_than_device else _RATIOS)
     pages = config.full_slots // config.page_size * percent // 100 + 1
     config = replace(config, host_full_slots=pages * config.page_size)
-    if not config.has_swa:
-        return config
-    swa = host_slots(config.swa_slots, host_ratio(config), config.page_size)
-    return replace(config, host_swa_slots=swa)
+    ratio = host_ratio(config)
+    if config.has_swa:
+        slots = host_slots(config.swa_slots, ratio, config.page_size)
+        config = replace(config, host_swa_slots=slots)
+    if config.has_mamba:
+        config = replace(config, host_mamba_slots=host_slots(config.mamba_slots, ratio, 1))
+    return config
 
 
 _RATIOS = (200, 200, 100, 50, 25)
 
 
+_BATCH = {"admit": 4, "prefill": 9, "abort": 3, "execute": 3}
+"""Weights while a batch is being made: what is legal then (legal_states.py)."""
+
+
 def draw_legal(s: Situation, choose: Chooser, reach: Reach) -> op.Operation:
     """An operation that a server could do now. ``Match`` always is."""
+    if legal_states.unsettled(s.state):
+        s = replace(s, weights=_BATCH)
     for _ in range(TRIES):
         operation = made_legal(draw_operation(s, choose), reach)
+        operation = legal_states.made_legal(s.state, operation)
         if why_illegal(s.state, operation, reach) is None:
             return operation
     return op.Match((1,) * s.state.config.page_size)
@@ -96,7 +116,7 @@ def wind_down(run: Solo) -> Counterexample | None:
         if found is not None:
             return found
     config = run.state.config
-    last: list[op.Operation] = [op.Evict(config.full_slots, config.swa_slots)]
+    last: list[op.Operation] = [op.Evict(config.full_slots, config.swa_slots, config.mamba_slots)]
     if config.has_host:
         last += [op.EvictHost(config.pool_slots(f"host_{c}"), c) for c in config.components]
     for operation in last:
@@ -108,21 +128,30 @@ def wind_down(run: Solo) -> Counterexample | None:
 
 def _endings(run: Solo) -> list[op.Operation]:
     state = run.state
-    ends: list[op.Operation] = [op.Abort(r.name) for r in state.requests]
+    ends: list[op.Operation] = []
+    if state.config.has_mamba:  # a request that a load brings a state to cannot end before it has
+        ends += _loads_run(state)
+    ends += [op.Abort(r.name) for r in state.requests]
     ends += [op.Abort(c.name) for c in state.candidates]
     for receipt in state.receipts:
         if receipt.owner == "client":
             kind = op.Unlock if receipt.tier == "device" else op.HostUnlock
             ends.append(kind(receipt.name))
-    if any(t.stage == "queued" for t in state.loads):
-        ends.append(op.StartLoading())
-    for stream, queue in ((op.WRITE, state.writes), (op.LOAD, state.loads)):
-        batches = {t.batch for t in queue if t.stage == "submitted"}
-        queued = stream == op.WRITE and any(t.stage == "queued" for t in queue)
-        loads = stream == op.LOAD and any(t.stage == "queued" for t in queue)
-        ends += [op.Execute(stream)] * (len(batches) + queued + loads)
-        ends += [op.Observe(stream)] if queue else []
+    batches = {t.batch for t in state.writes if t.stage == "submitted"}
+    queued = any(t.stage == "queued" for t in state.writes)
+    ends += [op.Execute(op.WRITE)] * (len(batches) + queued)
+    ends += [op.Observe(op.WRITE)] if state.writes else []
+    ends += [] if state.config.has_mamba else _loads_run(state)
+    ends += [op.Observe(op.LOAD)] if state.loads else []
     return ends
+
+
+def _loads_run(state: Snapshot) -> list[op.Operation]:
+    """Submit what is queued and run all copies of loads."""
+    batches = {t.batch for t in state.loads if t.stage == "submitted"}
+    queued = any(t.stage == "queued" for t in state.loads)
+    start: list[op.Operation] = [op.StartLoading()] if queued else []
+    return [*start, *[op.Execute(op.LOAD)] * (len(batches) + queued)]
 
 
 MakeSolo = Callable[[CacheConfig, Reach], Solo]

@@ -13,6 +13,7 @@ from radixproof.model.options import SHARES_BLOCKS
 from radixproof.model.snapshot import Node, Snapshot
 from radixproof.model.units import units
 from radixproof.stateful_tests.enabled import is_loadable
+from radixproof.stateful_tests.sglang import legal_states
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,10 @@ DEFAULT = Reach()
 
 def why_illegal(state: Snapshot, operation: op.Operation, reach: Reach = DEFAULT) -> str | None:
     """The reason why no server would do this here; ``None``: it is a legal use."""
+    return _why_illegal(state, operation, reach) or legal_states.why_illegal(state, operation)
+
+
+def _why_illegal(state: Snapshot, operation: op.Operation, reach: Reach) -> str | None:
     if shares_blocks(state) and getattr(operation, "namespace", None):
         return "the events of this release do not tell namespaces apart"
     match operation:

@@ -52,11 +52,7 @@ class Worker:
         self.release = release
         self.say = say
         self.open = partial(open_sglang, release, core=core, name=name)
-        shape = Shape(
-            release.host_larger_than_device,
-            VETOES_LEAVES in release.options,
-            TELLS_NO_EVENTS not in release.options,
-        )
+        shape = shape_of(release)
         self.searcher = Searcher(self.open, release.options, shape, journal=self.journal)
 
     def journal(self, what: CacheConfig | Operation) -> None:
@@ -131,6 +127,16 @@ class Worker:
 
     def done(self, found: Counterexample | None, **more: Any) -> None:
         self.say("done", found=pack(found), called=AUDIT.called, **more)
+
+
+def shape_of(release: Release) -> Shape:
+    """What configurations a release can have."""
+    return Shape(
+        host_larger_than_device=release.host_larger_than_device,
+        vetoes_leaves=VETOES_LEAVES in release.options,
+        tells_events=TELLS_NO_EVENTS not in release.options,
+        hosts_all_three=release.hosts_all_three,
+    )
 
 
 def coverage_json(c: Coverage) -> dict[str, Any]:
