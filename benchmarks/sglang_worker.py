@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from time import perf_counter, process_time
+from time import process_time
 from typing import Any
 
 from radixproof.invariants.checker import IncrementalChecker
@@ -109,14 +109,14 @@ class TimedWorker(Worker):
         )
 
     def _alone(self, walked: list[tuple[CacheConfig, TimedSubject]]) -> tuple[float, int]:
-        """The same operations on new caches, with nothing around them: seconds and operations."""
+        """The same operations on new caches, nothing around them: processor seconds, operations."""
         seconds, operations = 0.0, 0
         for config, timed in walked:
             subject = self.open(config)
-            begin = perf_counter()
+            begin = process_time()
             for operation in timed.applied:
                 subject.apply(operation)
-            seconds += perf_counter() - begin
+            seconds += process_time() - begin
             operations += len(timed.applied)
         return seconds, operations
 
