@@ -31,4 +31,5 @@ from radixproof.invariants.steps import (  # noqa: F401
     events,
     answers,
     frames,
+    recency,
 )

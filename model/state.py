@@ -174,7 +174,7 @@ class State:
     def device_list(self, component: str) -> list[Page]:
         """Nodes with data of an auxiliary component on device, most recent first."""
         nodes = [n for n in self.tree.members if component in n.held]
-        return sorted(nodes, key=lambda n: -n.node.recency[component])
+        return sorted(nodes, key=lambda n: _recency(n, component))
 
     def host_list(self, component: str) -> list[Page]:
         """Nodes whose data of it is on host only and not host-locked, most recent first."""
@@ -186,4 +186,9 @@ class State:
             and pool in n.held
             and not self.lock_count(n, component, HOST)
         ]
-        return sorted(nodes, key=lambda n: -n.node.recency[pool])
+        return sorted(nodes, key=lambda n: _recency(n, pool))
+
+
+def _recency(node: Page, pool: str) -> tuple[int, int]:
+    """The most recent sorts first; of the parts of one node the lowest (5.4)."""
+    return -node.node.recency[pool], -len(node.tokens)

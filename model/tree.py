@@ -32,7 +32,8 @@ class Record:
     recency: dict[str, int] = field(default_factory=dict)
     """Pool of an auxiliary component -> position in its list: larger is more recent.
 
-    Meaningful while the node is in that list (I-18, I-19).
+    Equal for the parts of one node, the lower of which is the more recent. Meaningful while the
+    node is in that list (I-18, I-19).
     """
 
 
@@ -176,33 +177,24 @@ class Tree:
         """End a node at ``page``, in the middle of a run (5.4); the upper part, a new node.
 
         The lower part keeps its identity. Locks and pending writes cover tokens, so both parts
-        have them without anything being done here.
+        have them without anything being done here. Nor is a split a use: in the lists both parts
+        stand where the node stood (decision 10).
         """
         lower = self.end_of(page).node
         upper = self.new_record()
-        self._part_recency(page, upper, lower)
         page.record = replace(
             upper,
             hit=lower.hit,
             priority=lower.priority,
             created=lower.created,
             pending=lower.pending,
+            recency=dict(lower.recency),
         )
         self.members[page] = None
         lower.accessed = (self.tick(), 0)
         if self.on_split is not None:
             self.on_split(page)
         return page
-
-    def _part_recency(self, page: Page, upper: Record, lower: Record) -> None:
-        """Device lists: upper to the front, then lower. Host lists: lower keeps its position."""
-        if "swa" in page.held:
-            upper.recency["swa"] = self.front()
-            lower.recency["swa"] = self.front()
-        elif "host_swa" in page.held:
-            upper.recency["host_swa"] = self.front()
-        if "mamba" in self.end_of(page).held:
-            lower.recency["mamba"] = self.front()
 
     def add_leaf(
         self, parent: Page, namespace: str, tokens: tuple[int, ...], priority: int

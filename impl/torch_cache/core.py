@@ -231,16 +231,10 @@ class Core:
         upper.lock, upper.host_lock = lower.lock, lower.host_lock
 
     def _split_recency(self, lower: Node, upper: Node) -> None:
-        """Device lists: upper then lower to the front. Host lists: the lower part stays put."""
-        if lower.mamba.device is not None:
-            self.device_lists[MAMBA].push_front(lower.mamba.link)
-        if not self.has_swa:
-            return
-        if lower.swa.device is not None:
-            self.device_lists[SWA].push_front(upper.swa.link)
-            self.device_lists[SWA].push_front(lower.swa.link)
-        else:
-            self._list_host_only(upper, SWA)
+        """A split is no use of the node: both parts stand where it stood, the upper one behind."""
+        if self.has_swa:
+            self.device_lists[SWA].push_behind(lower.swa.link, upper.swa.link)
+            self.host_lists[SWA].push_behind(lower.swa.host_link, upper.swa.host_link)
 
     def _split_transfers(self, lower: Node, upper: Node) -> None:
         """Copies of the node are copies of both parts (M-2)."""

@@ -39,6 +39,12 @@ class LruList:
         link.prev, link.next = self._end, first
         self._end.next = first.prev = link
 
+    def push_behind(self, place: Link, link: Link) -> None:
+        """The link becomes the next less recent one after ``place``, if that stands here."""
+        if place.next is not None:
+            link.prev, link.next = place, place.next
+            place.next.prev = place.next = link
+
     def remove(self, link: Link) -> None:
         """Take a link out; nothing happens if it is out."""
         if link.prev is not None and link.next is not None:

@@ -39,6 +39,8 @@ def test_x15_states(open_subject: OpenSubject) -> None:
           [4]  F d=(4) h=(3) L=0 | M d=(1) h=(0) L=0 | hit 2
             [5,6]  F d=(9,10) h=(4,5) L=0 | M d=(2) h=(1) L=0 | hit 1 | D
     """)
+    assert x.device_list(MAMBA) == [(5, 6), (4,)], "decision 10: X-15 has it the other way round"
+    assert x.match(1, 2, 3, 4).slots == (1, 2, 3, 4)
     assert x.device_list(MAMBA) == [(4,), (5, 6)]
     assert x.evict(mamba=1) == (2, 0, 1)
     assert x.host_list(MAMBA) == [(5, 6)]

@@ -78,3 +78,17 @@ class KeepsTheIdAbove(TorchCache):
 class DropsHostLocksOfTheUpperPart(TorchCache):
     def _split_counts(self, lower: Value, upper: Value) -> None:
         upper.lock = lower.lock
+
+
+@variant(
+    "M-65",
+    "a split makes both parts of the node the most recent",
+    "what-is-not-used-keeps-its-place",
+)
+class PromotesWhatItSplits(TorchCache):
+    def _split_recency(self, lower: Node, upper: Node) -> None:
+        super()._split_recency(lower, upper)
+        for component in self.config.auxiliary:
+            for part in (upper, lower):
+                if part.value(component).device is not None:
+                    self.device_lists[component].push_front(part.value(component).link)
