@@ -29,6 +29,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_true",
         help="also explain every step by the transitions that are proved",
     )
+    parser.add_argument(
+        "--past",
+        action="append",
+        default=[],
+        metavar="SLUG",
+        help="of a release: do not stop where a step violates this and leads to a good state",
+    )
     add_subject(parser)
     add_json(parser)
     add_release(parser)
@@ -39,8 +46,17 @@ def run(args: argparse.Namespace) -> int:
     target, trace, coverage = writable(args.json), load(Path(args.trace)), Coverage()
     if is_release(args.subject):
         with process_of(args) as process:
-            found = replay_on(process, trace, reach_of(args), coverage, relation=args.relation)
+            found = replay_on(
+                process,
+                trace,
+                reach_of(args),
+                coverage,
+                relation=args.relation,
+                past=args.past,
+            )
     else:
+        if args.past:
+            raise UsageError("--past goes with --subject sglang... only")
         subject = subject_of(args)
         found = replay(
             trace,

@@ -78,7 +78,8 @@ def counterexample_text(found: Counterexample, path: Path | None, subject: str) 
     if path is not None:
         again = f"radixproof replay {shlex.quote(str(path))} --subject {shlex.quote(subject)}"
         illegal = "" if subject.startswith("sglang") else " --allow-illegal"
-        lines += ["", f"saved: {path}", f"again: {again}{illegal}"]
+        past = "".join(f" --past {slug}" for slug in sorted(found.past))
+        lines += ["", f"saved: {path}", f"again: {again}{illegal}{past}"]
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ from radixproof.invariants.catalogue import WITH_HOST, WRITE_BACK, state_invaria
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model.config import MAMBA
-from radixproof.model.options import BACKS_UP_WINDOWS
+from radixproof.model.options import BACKS_UP_WHAT_IS_REGAINED, BACKS_UP_WINDOWS
 from radixproof.model.snapshot import Slots, Transfer
 
 
@@ -78,15 +78,21 @@ def _copies_within_the_path(view: View, t: Transfer) -> Iterator[Fault]:
 
 @state_invariant(
     "I-30",
-    formula="write-back => writes = {}",
+    formula="write-back => writes = {} (backs-up-what-is-regained: all are locked)",
     without_it="A leaf is demoted only after its copy ran: until then its slots are being read.",
     taught_by="M-40",
     holds_under=WRITE_BACK,
 )
 def write_back_waits_for_its_copies(view: View) -> Iterator[Fault]:
     """Under write-back no backup is pending between operations."""
-    if view.config.writes_back and view.writes:
-        yield Fault(f"{len(view.writes)} backups are pending under write-back")
+    if not view.config.writes_back:
+        return
+    pending = [t.node for t in view.writes]
+    if BACKS_UP_WHAT_IS_REGAINED in view.options:
+        locked = {r.anchor for r in view.receipts if (r.owner, r.tier) == ("write", "device")}
+        pending = [i for i in pending if i not in locked]
+    if pending:
+        yield Fault(f"{len(pending)} backups are pending under write-back", tuple(pending))
 
 
 @state_invariant(

@@ -7,8 +7,6 @@ option touches read it there, and those that it makes meaningless are not judged
 
 from __future__ import annotations
 
-VETOES_LEAVES = "vetoes-leaves"
-"""A leaf wholly outside the SWA window is not made (6.2.6, U-12). SGLang until 0.5.14."""
 SKIP_SET_LOCKS = "skip-set-locks"
 """A lock counts only nodes with data, up to a window of data (5.7, U-2). SGLang until 0.5.19."""
 ANCHORED_HOST_LOCKS = "anchored-host-locks"
@@ -27,6 +25,9 @@ BACKS_UP_WINDOWS = "backs-up-windows"
 """A backup takes along all SWA of its window that has no host copy, also of nodes that are backed
 up already (10.2, 7); its acknowledgement tells their blocks as stored on the host again. SGLang
 since 0.5.18."""
+BACKS_UP_WHAT_IS_REGAINED = "backs-up-what-is-regained"
+"""Under write-back too, an insert that gives SWA back to a node with host data copies that SWA to
+the host; the copy holds a lock until it is acknowledged. SGLang 0.5.20 to 0.5.22."""
 SLIDES_IN_PREFILL = "slides-in-prefill"
 """Caching a chunk slides the request's window (10.2, 6). SGLang since 0.5.18, by default."""
 STOPS_AT_BRANCHES = "stops-at-branches"

@@ -52,6 +52,8 @@ class Counterexample:
     findings: tuple[Finding, ...]
     wanted: Snapshot | None = None
     """The specification's state after the step, where there is one to compare with."""
+    past: frozenset[str] = frozenset()
+    """Oracles that complained at an earlier step and were gone past (sglang/solo.py)."""
 
     @property
     def slugs(self) -> tuple[str, ...]:

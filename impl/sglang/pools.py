@@ -18,7 +18,7 @@ from radixproof.impl.sglang.wheels import RUST
 from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
 from radixproof.model.errors import ConfigError
 from radixproof.model.operations import WRITE
-from radixproof.model.options import TELLS_NO_EVENTS, VETOES_LEAVES
+from radixproof.model.options import TELLS_NO_EVENTS
 
 LAYERS = 2
 """Layers of each kind: enough to tell a torn copy from a whole one."""
@@ -78,7 +78,7 @@ _DRIVEN = {"disable": False}
 def build(release: Release, config: CacheConfig, core: str) -> Built:
     """An empty cache. Raises ``ConfigError`` for a configuration that the release cannot have."""
     require_possible(release, config)
-    config = replace(config, materialize_out_of_window_leaf=VETOES_LEAVES not in release.options)
+    config = replace(config, materialize_out_of_window_leaf=True)  # a veto loses valid KV (29351)
     arguments = configuration.server_arguments(config)
     configuration.publish(release.context, arguments)
     requests = _request_table(release, config)

@@ -102,25 +102,27 @@ class Release:
         """Which legal differences this release has (model/options.py), by what is there."""
         locks = self.params.DecLockRefParams.__dataclass_fields__
         inserts = self.params.InsertParams.__dataclass_fields__
-        source, parts = inspect.getsource(self.UnifiedRadixCache), _sources(self.components)
+        source, tree = inspect.getsource(self.UnifiedRadixCache), _tree_sources(cache)
+        parts = _sources(self.components)
+        regains = _method(cache, "_should_backup_after_insert")
         envs = importlib.import_module("sglang.srt.environ").envs
         window = getattr(envs, "SGLANG_OPT_UNIFIED_CACHE_FREE_OUT_OF_WINDOW_SLOTS", None)
         found = {
-            options.VETOES_LEAVES: "should_skip_leaf_creation" in parts,
             options.SKIP_SET_LOCKS: "node_id" not in locks,
             options.ANCHORED_HOST_LOCKS: "host_uuid" not in _full_component(self.components),
-            options.NO_PENDING_MARKS: "write_through_pending_id" not in _tree_sources(cache),
-            options.NO_CREATION_TIMES: "creation_time" not in _tree_sources(cache),
+            options.NO_PENDING_MARKS: "write_through_pending_id" not in tree,
+            options.NO_CREATION_TIMES: "creation_time" not in tree,
             options.LISTS_LOCKED_HOST: "get_lru_no_host_lock" in parts,
             options.UNPINNED_LOADS: "inc_host_lock_ref"
             not in inspect.getsource(self.UnifiedRadixCache.load_back),
-            options.BACKS_UP_WINDOWS: window is not None and bool(self.has_tree_core),
+            options.BACKS_UP_WINDOWS: bool(regains),
+            options.BACKS_UP_WHAT_IS_REGAINED: bool(regains) and "is_write_back" not in regains,
             options.SLIDES_IN_PREFILL: window is not None and bool(window.get()),
             options.STOPS_AT_BRANCHES: "swa_branching_seqlen" in self.params.MatchResult._fields,
             options.SPLITS_AT_PROMPT: "prompt_key" in source,
             options.CHUNKS_COUNT_HITS: "chunked" not in inserts,
             options.WAITS_UNLOCKED: True,
-            options.TELLS_NO_EVENTS: "enable_kv_cache_events" not in _tree_sources(cache),
+            options.TELLS_NO_EVENTS: "enable_kv_cache_events" not in tree,
             options.SHARES_BLOCKS: True,
             options.BINDS_BY_BATCH: True,
             options.COPIES_STATES_AT_ONCE: not hasattr(
@@ -159,6 +161,12 @@ def _sources(package: Any) -> str:
 def _full_component(package: Any) -> str:
     """The text of the module of the FULL component."""
     return inspect.getsource(inspect.getmodule(package.FullComponent) or package)
+
+
+def _method(cache: Any, name: str) -> str:
+    """The text of a method of the tree; "" where there is none."""
+    core = getattr(cache, "UnifiedTreeCore", cache.UnifiedRadixCache)
+    return inspect.getsource(getattr(core, name)) if hasattr(core, name) else ""
 
 
 def _tree_sources(cache: Any) -> str:

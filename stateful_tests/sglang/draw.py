@@ -35,8 +35,6 @@ class Shape:
 
     host_larger_than_device: bool
     """Every host pool has more slots than its device pool."""
-    vetoes_leaves: bool
-    """A leaf wholly outside the SWA window is not made."""
     tells_events: bool
     """The cache has KV events."""
     hosts_all_three: bool
@@ -52,7 +50,7 @@ def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
         disable=False,
         kv_events=config.kv_events and shape.tells_events,
         load_back_threshold=max(1, config.load_back_threshold),
-        materialize_out_of_window_leaf=not shape.vetoes_leaves,
+        materialize_out_of_window_leaf=True,
     )
     if config.has_mamba:
         requests = choose.pick((2, 3, 1, 4))

@@ -7,7 +7,7 @@ release has several defects, and each kind is shrunk and reported once.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from time import monotonic
 from typing import Any
@@ -155,14 +155,19 @@ def replay_on(
     *,
     shrink: bool = False,
     relation: bool = False,
+    past: Collection[str] = (),
 ) -> Counterexample | None:
-    """The first counterexample of a trace on a release. Raises ``ConfigError`` if it cannot run."""
+    """The first counterexample of a trace on a release. Raises ``ConfigError`` if it cannot run.
+
+    ``past``: slugs of step invariants not to stop at (solo.py).
+    """
     command = {
         "do": "replay",
         "trace": dumps(trace),
         "reach": asdict(reach),
         "shrink": shrink,
         "relation": relation,
+        "past": sorted(past),
     }
     found: Counterexample | None = None
     try:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 from radixproof.model.config import CacheConfig
@@ -47,7 +48,7 @@ class Searcher:
     relation: bool = False
     """Every step is explained by the transitions that are proved, too."""
 
-    def solo(self, config: CacheConfig, reach: Reach) -> Solo:
+    def solo(self, config: CacheConfig, reach: Reach, past: Collection[str] = ()) -> Solo:
         self.journal(config)
         left_out = unjudged(self.options, config.write_policy)
         return Solo(
@@ -57,6 +58,7 @@ class Searcher:
             reach=reach,
             relation=self.relation,
             journal=self.journal,
+            past=past,
         )
 
     def walk(
@@ -67,10 +69,11 @@ class Searcher:
         *,
         steps: int = STEPS,
         coverage: Coverage | None = None,
+        past: Collection[str] = (),
     ) -> Counterexample | None:
-        return one_walk(
-            self.solo, seed, limits, self.shape, steps=steps, reach=reach, coverage=coverage
-        )
+        """``past``: slugs of known defects, not to stop at (solo.py)."""
+        make = partial(self.solo, past=past)
+        return one_walk(make, seed, limits, self.shape, steps=steps, reach=reach, coverage=coverage)
 
     def drawn(self, seed: int, limits: Limits, reach: Reach, *, steps: int) -> Trace:
         """The operations of a walk, whatever it shows."""
@@ -83,10 +86,14 @@ class Searcher:
         return Trace(run.config, tuple(run.operations))
 
     def replay(
-        self, trace: Trace, reach: Reach = DEFAULT, coverage: Coverage | None = None
+        self,
+        trace: Trace,
+        reach: Reach = DEFAULT,
+        coverage: Coverage | None = None,
+        past: Collection[str] = (),
     ) -> Counterexample | None:
         """The first counterexample along a trace. Raises ``ConfigError`` if it does not fit."""
-        run = self.solo(trace.config, reach)
+        run = self.solo(trace.config, reach, past)
         try:
             for operation in trace.operations:
                 found = run.step(operation)
@@ -101,11 +108,11 @@ class Searcher:
     def shrink(
         self, found: Counterexample, reach: Reach = DEFAULT, wanted: frozenset[str] | None = None
     ) -> Counterexample:
-        """The same complaint on a trace as short as greed gets it."""
+        """The same complaint on a trace as short as greed gets it, past what it was found past."""
 
         def attempt(trace: Trace) -> Counterexample | None:
             try:
-                return self.replay(trace, reach)
+                return self.replay(trace, reach, past=found.past)
             except ConfigError:
                 return None
 

@@ -28,10 +28,11 @@ import torch
 from radixproof.impl.sglang.loader import AUDIT
 from radixproof.impl.sglang.release import NotSglang, Release
 from radixproof.impl.sglang.subject import from_release, open_sglang, where
+from radixproof.invariants.catalogue import CATALOGUE
 from radixproof.model.config import CacheConfig
 from radixproof.model.errors import ConfigError
 from radixproof.model.operations import Operation
-from radixproof.model.options import TELLS_NO_EVENTS, VETOES_LEAVES
+from radixproof.model.options import TELLS_NO_EVENTS
 from radixproof.model.trace import dumps, loads, operation_to_json
 from radixproof.stateful_tests.configs import Limits
 from radixproof.stateful_tests.lockstep import Coverage
@@ -79,9 +80,10 @@ class Worker:
         """Until a walk shows something ``wanted`` (if given) that is not ``known``."""
         bounds, far = limits_from(limits), Reach(**reach)
         searcher = replace(self.searcher, relation=relation)
+        past = set(CATALOGUE) - set(wanted) if wanted else known
         for seed in range(first, first + count):
             coverage = Coverage()
-            found = searcher.walk(seed, bounds, far, steps=steps, coverage=coverage)
+            found = searcher.walk(seed, bounds, far, steps=steps, coverage=coverage, past=past)
             self.say("walked", seed=seed, found=found is not None, **coverage_json(coverage))
             new = kinds(found) - set(known) if found is not None else set()
             if found is not None and new and (not wanted or set(wanted) & set(found.slugs)):
@@ -91,11 +93,13 @@ class Worker:
                 return
         self.done(None)
 
-    def _replay(self, trace: str, reach: dict[str, bool], shrink: bool, relation: bool) -> None:
+    def _replay(
+        self, trace: str, reach: dict[str, bool], shrink: bool, relation: bool, past: list[str]
+    ) -> None:
         coverage, far = Coverage(), Reach(**reach)
         searcher = replace(self.searcher, relation=relation)
         try:
-            found = searcher.replay(loads(trace), far, coverage)
+            found = searcher.replay(loads(trace), far, coverage, past)
         except ConfigError as problem:
             self.say("refused", line=str(problem))
             return
@@ -133,7 +137,6 @@ def shape_of(release: Release) -> Shape:
     """What configurations a release can have."""
     return Shape(
         host_larger_than_device=release.host_larger_than_device,
-        vetoes_leaves=VETOES_LEAVES in release.options,
         tells_events=TELLS_NO_EVENTS not in release.options,
         hosts_all_three=release.hosts_all_three,
     )
