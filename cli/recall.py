@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
     rows = []
     print(
         f"{'bug':<8}{'release':<14}{'fixed in':<10}{'found':>7}{'seconds':>9}{'steps':>8}{'ops':>5}"
+        "  trace"
     )
     for id in args.bugs or RELEASE_BUGS:
         row = _row(RELEASE_BUGS[id], args.seeds, args.time)
@@ -53,6 +54,7 @@ def _row(bug: ReleaseBug, seeds: int, limit: float) -> dict[str, Any]:
         "fixed": bug.fixed,
         "found": len(finds),
         "steps": median(f.steps for f in finds) if finds else None,
+        "trace": "by hand" if bug.by_hand else "from cold",
         "operations": min((len(f.counterexample.trace.operations) for f in finds), default=None),
         "timing": {"seconds": median(f.seconds for f in finds) if finds else None},
     }
@@ -68,5 +70,5 @@ def _line(row: dict[str, Any]) -> str:
     told += [f"{steps:.0f}" if steps is not None else "-", str(length or "-")]
     return (
         f"{row['bug']:<8}{row['release']:<14}{row['fixed']:<10}{row['found']:>7}"
-        f"{told[0]:>9}{told[1]:>8}{told[2]:>5}"
+        f"{told[0]:>9}{told[1]:>8}{told[2]:>5}  {row['trace']}"
     )

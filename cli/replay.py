@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from radixproof.cli import as_json
-from radixproof.cli.errors import COUNTEREXAMPLE, HELD
+from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
 from radixproof.cli.options import add_json, add_subject, subject_of, writable
 from radixproof.cli.releases import add_release, is_release, process_of, reach_of
 from radixproof.cli.report import counterexample_text, links_text
@@ -34,7 +34,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="append",
         default=[],
         metavar="SLUG",
-        help="of a release: do not stop where a step violates this and leads to a good state",
+        help="of a release: go on after a step that violates this, if it leads to a good state",
     )
     add_subject(parser)
     add_json(parser)

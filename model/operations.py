@@ -293,14 +293,17 @@ class Prefill:
 
 @dataclass(frozen=True, slots=True)
 class Decode:
-    """Append output tokens and compute their KV. Room as in Prefill step 1, without a state slot.
+    """Append output tokens and compute their KV. Room as in Prefill step 1, without a state slot,
+    and for ``ahead`` tokens beyond: slots that speculative decoding takes before it knows how many
+    of its drafts are accepted. They stay the request's until it uses them or ends.
 
-    E_ARG: no tokens. E_PROTO: unknown request, or its prompt is not complete.
+    E_ARG: no tokens, ``ahead`` negative. E_PROTO: unknown request, or its prompt is not complete.
     Outcome: ``committed``.
     """
 
     request: str
     tokens: Tokens
+    ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True)

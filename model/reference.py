@@ -281,7 +281,8 @@ class ReferenceModel:
     def _decode(self, o: op.Decode) -> Outcome:
         request = self._complete(o.request)
         _require(bool(o.tokens), "a decode step needs tokens")
-        if not requests.decode(self.state, request, o.tokens):
+        _require(o.ahead >= 0, "slots for a negative number of tokens")
+        if not requests.decode(self.state, request, o.tokens, o.ahead):
             return refused("no device slots")
         return ok(committed=request.committed)
 

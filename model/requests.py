@@ -107,9 +107,9 @@ def cache_unfinished(state: State, request: Request, fork: int | None) -> int:
     return inserted.prefix_len
 
 
-def decode(state: State, request: Request, tokens: tuple[int, ...]) -> bool:
-    """Append output tokens and compute their KV; False without memory."""
-    if not make_room(state, request, len(tokens)):
+def decode(state: State, request: Request, tokens: tuple[int, ...], ahead: int) -> bool:
+    """Append output tokens and compute their KV; False without memory for them and ``ahead``."""
+    if not make_room(state, request, len(tokens) + ahead):
         return False
     request.tokens += tokens
     compute(state, request, len(tokens))

@@ -350,7 +350,8 @@ def decode(s: Situation, choose: Chooser) -> op.Decode | None:
     config = s.state.config
     beyond = config.sliding_window + 2 * config.page_size
     count = choose.pick((1, 2, config.page_size, config.sliding_window, beyond))
-    return op.Decode(choose.pick(complete), (choose.integer(1, s.alphabet),) * count)
+    ahead = choose.pick((0, 0, 0, 1, config.page_size, config.page_size + 1))
+    return op.Decode(choose.pick(complete), (choose.integer(1, s.alphabet),) * count, ahead)
 
 
 def slide_window(s: Situation, choose: Chooser) -> op.SlideWindow | None:

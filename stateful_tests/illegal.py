@@ -85,7 +85,7 @@ def illegal_calls(s: Situation) -> list[op.Operation]:
         if left:
             calls += [op.Decode(r.name, (1,)), op.Finish(r.name)]
         else:
-            calls.append(op.Decode(r.name, ()))
+            calls += [op.Decode(r.name, ()), op.Decode(r.name, (1,), -1)]
     if state.requests or state.receipts or state.writes or state.loads:
         calls += [op.Reset()] * 3
     return calls

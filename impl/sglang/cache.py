@@ -272,8 +272,9 @@ class SglangCache:
         self.submit_writes()
         return True
 
-    def decode(self, running: Running, tokens: tuple[int, ...]) -> bool:
-        if not self._make_room(running, len(tokens)):
+    def decode(self, running: Running, tokens: tuple[int, ...], ahead: int) -> bool:
+        """``ahead``: as ``prepare_for_decode`` of speculative decoding takes slots for drafts."""
+        if not self._make_room(running, len(tokens) + ahead):
             return False
         self.lifecycle.decoded(running, tokens)
         self._compute(running, len(tokens))
@@ -282,6 +283,7 @@ class SglangCache:
     def _make_room(self, running: Running, count: int) -> bool:
         """Slots for ``count`` more tokens. A scheduler asks only for what could become free."""
         page, have = self.config.page_size, len(running.row)
+        count = max(0, running.committed + count - have)
         fresh = -(-(have + count) // page) * page - -(-have // page) * page
         if fresh and not self._could_fit(fresh):
             return False

@@ -51,7 +51,7 @@ def server_arguments(config: CacheConfig) -> SimpleNamespace:
             mamba_max_states_per_path=-1,
             mamba_track_interval=1,
         ),
-        speculative_algorithm="EAGLE" if config.bigram else None,
+        speculative_algorithm=_speculation(config),
         strip_thinking_cache=False,
         enable_streaming_session=False,
         enable_cache_report=False,
@@ -65,6 +65,15 @@ def server_arguments(config: CacheConfig) -> SimpleNamespace:
         tp_size=1,
         pp_size=1,
     )
+
+
+def _speculation(config: CacheConfig) -> str | None:
+    """Pairs are EAGLE's keys; elsewhere a draft model of its own, so that a request may end with
+    slots for drafts. With states there are none.
+    """
+    if config.bigram:
+        return "EAGLE"
+    return None if config.has_mamba else "STANDALONE"
 
 
 def host_ratio(config: CacheConfig) -> float:

@@ -9,6 +9,8 @@ Releases differ in how a request is held and cached; each difference is one meth
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -363,7 +365,15 @@ class Lifecycle:
     def finish(self, running: Running) -> None:
         req = running.req
         req.finished_reason = self.release.schedule_batch.FINISH_LENGTH(length=len(req.output_ids))
-        self._release(req, insert=True)
+        with self._grouped_frees():
+            self._release(req, insert=True)
+
+    @contextmanager
+    def _grouped_frees(self) -> Iterator[None]:
+        """``process_batch_result_decode`` ends requests with their frees held back till the end."""
+        self.built.allocator.free_group_begin()
+        yield
+        self.built.allocator.free_group_end()
 
     def abort(self, running: Running) -> None:
         if not self.has_row(running.req):

@@ -231,7 +231,8 @@ class SglangSubject:
     def _decode(self, o: op.Decode) -> Outcome:
         running = self._complete(o.request)
         _require(bool(o.tokens), "a decode step needs tokens")
-        if not self.cache.decode(running, o.tokens):
+        _require(o.ahead >= 0, "slots for a negative number of tokens")
+        if not self.cache.decode(running, o.tokens, o.ahead):
             return refused("no device slots")
         return ok(committed=running.committed)
 

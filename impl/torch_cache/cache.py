@@ -196,7 +196,8 @@ class TorchCache(Requests):
         """The committed tokens; ``None``: no memory."""
         request = self._complete(o.request)
         _argument(len(o.tokens) > 0, "a decode step needs tokens")
-        return request.committed if self._decode(request, o.tokens) else None
+        _argument(o.ahead >= 0, "slots for a negative number of tokens")
+        return request.committed if self._decode(request, o.tokens, o.ahead) else None
 
     def slide_window(self, o: op.SlideWindow) -> tuple[Request, int]:
         _argument(self.has_swa, "there is no SWA")

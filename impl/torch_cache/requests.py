@@ -117,9 +117,9 @@ class Requests(Admission):
             self._dispose_of_state(fork)
         return inserted.prefix_len
 
-    def _decode(self, request: Request, tokens: tuple[int, ...]) -> bool:
+    def _decode(self, request: Request, tokens: tuple[int, ...], ahead: int) -> bool:
         """Append output tokens and compute their KV; False without memory."""
-        if not self._make_room(request, len(tokens)):
+        if not self._make_room(request, len(tokens) + ahead):
             return False
         request.tokens += tokens
         self._compute(request, len(tokens))

@@ -97,7 +97,7 @@ def caching_reports_what_the_tree_had(step: Step) -> Iterator[Fault]:
     formula="ok => namespace, prompt_len, priority, state slot as before; tokens change in Decode"
     " only, swa_evicted in SlideWindow only, protected and last_node in Prefill only; the row"
     " outside [protected before, protected after) as before, its length max(before,"
-    " ceil_page(committed))",
+    " ceil_page(committed + ahead))",
     without_it="A row entry that moves unasked is another prompt's KV under this one's token.",
     taught_by="M-4, M-33",
 )
@@ -125,7 +125,8 @@ def a_running_request_changes_only_as_it_proceeds(step: Step) -> Iterator[Fault]
         if getattr(old, name) != getattr(new, name):
             yield Fault(f"{name} of {new.name} changed")
     size = step.after.config.page_size
-    length = max(len(old.row), -(-new.committed // size) * size)
+    ahead = o.ahead if isinstance(o, op.Decode) else 0
+    length = max(len(old.row), -(-(new.committed + ahead) // size) * size)
     first, last = old.row[: old.protected], old.row[new.protected :]
     again = new.row[: old.protected], new.row[new.protected : len(old.row)]
     if (first, last) != again or len(new.row) != length:

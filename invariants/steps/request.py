@@ -189,7 +189,8 @@ def a_refused_request_keeps_what_it_has(step: Step) -> Iterator[Fault]:
 @step_invariant(
     "S-decode-1",
     op.Decode,
-    formula="ok => tokens and committed grew by the new tokens; the row only grew",
+    formula="ok => tokens and committed grew by the new tokens; the row only grew, to ``ahead``"
+    " tokens beyond them at least",
     without_it="The KV of an output token must land behind its prompt.",
     taught_by="M-33",
 )
@@ -205,7 +206,8 @@ def decoding_appends(step: Step) -> Iterator[Fault]:
         return
     if new.tokens != old.tokens + step.operation.tokens or new.committed != len(new.tokens):
         yield Fault(f"request {new.name} did not append its tokens")
-    if new.row[: len(old.row)] != old.row or len(new.row) < new.committed:
+    wanted = new.committed + step.operation.ahead
+    if new.row[: len(old.row)] != old.row or len(new.row) < wanted:
         yield Fault(f"the row of {new.name} did not grow at its end")
 
 

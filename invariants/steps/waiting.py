@@ -10,6 +10,7 @@ from radixproof.invariants.steps.compare import is_ok, receipts_stay, unchanged,
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
+from radixproof.model.errors import ErrorKind
 from radixproof.model.options import BINDS_BY_BATCH, WAITS_UNLOCKED
 from radixproof.model.snapshot import ROOT, Candidate, Request
 
@@ -162,3 +163,29 @@ def an_early_release_keeps_the_kv(step: Step) -> Iterator[Fault]:
     window = step.after.config.sliding_window
     if r is not None and r.committed - (window - 1) < r.protected:
         yield Fault(f"the window of {name} still reaches into its protected prefix")
+
+
+@step_invariant(
+    "S-release-window-2",
+    op.ReleaseWindow,
+    formula="E_PROTO => not due; due: the prompt is complete, W tokens are decoded, no position of"
+    " the window lies in the protected prefix, and the receipt's SWA part begins below the root",
+    without_it="A long answer would pin the window of its prompt to its end, for nobody to use.",
+    taught_by="M-66, SGLang 28161",
+    holds_under=WITH_SWA,
+)
+def an_early_release_that_is_due_is_made(step: Step) -> Iterator[Fault]:
+    """Whoever decoded past the window and still holds its prompt's window may give it back."""
+    assert isinstance(step.operation, op.ReleaseWindow)
+    r = _running(step.before, step.operation.request)
+    if r is None or step.outcome.error is not ErrorKind.PROTOCOL:
+        return
+    window = step.before.config.sliding_window
+    held = [
+        x.swa_start
+        for x in step.before.receipts
+        if (x.owner, x.name, x.tier) == ("request", r.name, "device") and x.swa_start
+    ]
+    decoded = r.committed - r.prompt_len
+    if held and decoded >= window and r.committed - (window - 1) >= r.protected:
+        yield Fault(f"request {r.name} cannot give back the window of its prompt")

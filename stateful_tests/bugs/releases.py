@@ -1,7 +1,8 @@
 """Bugs of real SGLang releases: the release that shows it, the one that does not, and a trace.
 
-``traces/ID.json`` is the shortest trace known, in the vocabulary of model/operations.py. Every one
-was found by the machine from cold, on that release, with the limits given here.
+``traces/ID.json`` is the shortest trace known, in the vocabulary of model/operations.py: what a
+walk from cold was shrunk to, or written by hand, as each row says. Whether walks find it too, with
+the limits given here, is what ``radixproof recall`` counts.
 """
 
 from __future__ import annotations
@@ -20,6 +21,13 @@ from radixproof.stateful_tests.sglang.legal import DEFAULT, Reach
 
 TRACES = Path(__file__).parent / "traces"
 _PLAIN: Mapping[str, str] = MappingProxyType({})
+_SLIDING = MappingProxyType(
+    {
+        "SGLANG_OPT_UNIFIED_CACHE_FREE_OUT_OF_WINDOW_SLOTS": "1",
+        "SGLANG_OPT_SWA_EVICT_DROP_PAGE_MARGIN": "1",
+    }
+)
+"""Caching a chunk slides the window, without a page to spare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,8 @@ class ReleaseBug:
     reach: Reach = DEFAULT
     environment: Mapping[str, str] = field(default_factory=lambda: _PLAIN)
     """Opt-in flags of the release without which it cannot happen."""
+    by_hand: bool = False
+    """The trace was written from the record of the bug, not shrunk from a walk."""
 
     @property
     def path(self) -> Path:
@@ -153,6 +163,110 @@ RELEASE_BUGS = {
             frozenset({"a-load-back-respects-its-quota"}),
             Limits((FULL,), WRITE_THROUGH),
             Reach(quotas=True),
+        ),
+        ReleaseBug(
+            "38482",
+            "a split makes the half of a node that nobody used the most recent",
+            "0.5.19",
+            "0.5.20",
+            "P12",
+            frozenset({"what-is-not-used-keeps-its-place"}),
+            Limits((FULL, SWA), WRITE_THROUGH),
+        ),
+        ReleaseBug(
+            "29351",
+            "a key that lies wholly outside the SWA window is not cached, and its FULL KV is lost",
+            "0.5.14",
+            "0.5.15",
+            "P1 P8 P14",
+            frozenset({"an-inserted-key-is-on-device"}),
+            Limits((FULL, SWA), WRITE_THROUGH),
+        ),
+        ReleaseBug(
+            "29860",
+            "a window that slides while a prompt is cached passes the end of what is inserted,"
+            " where a page is larger than the window",
+            "0.5.14",
+            "0.5.15",
+            "P1 P13",
+            frozenset({"device-slots-have-one-owner", "a-prefilled-chunk-is-cached-and-held"}),
+            Limits((FULL, SWA), WRITE_THROUGH, page_size=4, host=False),
+            environment=_SLIDING,
+            by_hand=True,
+        ),
+        ReleaseBug(
+            "29282",
+            "the insert of an unfinished request accepts more than the match that follows",
+            "0.5.14",
+            "0.5.15",
+            "P1 P13",
+            frozenset({"no-crash"}),
+            Limits((FULL, SWA), WRITE_THROUGH, page_size=4, host=False),
+            environment=_SLIDING,
+            by_hand=True,
+        ),
+        ReleaseBug(
+            "27424",
+            "a load-back's own eviction takes the host copy of the window that it is about to load",
+            "0.5.13.post1",
+            "0.5.14",
+            "P9",
+            frozenset({"no-crash"}),
+            Limits((FULL, SWA), WRITE_BACK),
+            by_hand=True,
+        ),
+        ReleaseBug(
+            "27779",
+            "a freed SWA page stays mapped from those of its tokens that were not named",
+            "0.5.13.post1",
+            "0.5.14",
+            "P1 P4",
+            frozenset({"free-slots-are-unmapped"}),
+            Limits((FULL, SWA), WRITE_THROUGH),
+            by_hand=True,
+        ),
+        ReleaseBug(
+            "27789",
+            "speculative decoding with pages above 1 loses SWA pages one by one: 27779, where a"
+            " request ends with slots for drafts",
+            "0.5.13.post1",
+            "0.5.14",
+            "P1 P4",
+            frozenset({"free-slots-are-unmapped"}),
+            Limits((FULL, SWA), WRITE_THROUGH, page_size=4),
+            by_hand=True,
+        ),
+        ReleaseBug(
+            "27586",
+            "an insert over an SWA tombstone frees the SWA slots that a stale map entry names: seen"
+            " where the entry becomes stale, 27779",
+            "0.5.13.post1",
+            "0.5.14",
+            "P1 P3 P4",
+            frozenset({"free-slots-are-unmapped", "tombstones-are-unmapped"}),
+            Limits((FULL, SWA), WRITE_THROUGH, page_size=4, host=True),
+            by_hand=True,
+        ),
+        ReleaseBug(
+            "28161",
+            "the early release of a prompt's window is never made, whatever the flag says",
+            "0.5.13.post1",
+            "0.5.14",
+            "P5 P6",
+            frozenset({"an-early-release-that-is-due-is-made"}),
+            Limits((FULL, SWA), WRITE_THROUGH),
+            Reach(early_release=True),
+            by_hand=True,
+        ),
+        ReleaseBug(
+            "27108",
+            "write-back eviction never ends where the host refuses the only leaf there is",
+            "0.5.16",
+            "0.5.17",
+            "P8 P15 P17",
+            frozenset({"no-crash"}),
+            Limits((FULL, SWA), WRITE_BACK),
+            by_hand=True,
         ),
     )
 }

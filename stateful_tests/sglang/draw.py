@@ -60,7 +60,7 @@ def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
         config = replace(config, host_full_slots=0, host_swa_slots=0, host_mamba_slots=0)
     if not config.has_host:
         return config
-    percent = choose.pick((200, 200, 150, 300) if shape.host_larger_than_device else _RATIOS)
+    percent = choose.pick(_LARGER if shape.host_larger_than_device else _RATIOS)
     pages = config.full_slots // config.page_size * percent // 100 + 1
     config = replace(config, host_full_slots=pages * config.page_size)
     ratio = host_ratio(config)
@@ -72,7 +72,10 @@ def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
     return config
 
 
+_LARGER = (200, 105, 150, 300)
 _RATIOS = (200, 200, 100, 50, 25)
+"""Host slots in percent of the device's. Write-back copies what it evicts: a host pool that is
+only just larger is soon full."""
 
 
 _BATCH = {"admit": 4, "prefill": 9, "abort": 3, "execute": 3}

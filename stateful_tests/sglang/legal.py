@@ -66,6 +66,8 @@ def _why_illegal(state: Snapshot, operation: op.Operation, reach: Reach) -> str 
             running = next((r for r in state.requests if r.name == operation.request), None)
             if running is not None and running.committed <= running.prompt_len:
                 return "a window slides from the second output token on"
+        case op.Decode() if operation.ahead and state.config.has_mamba:
+            return "a server with states runs here without speculative decoding"
         case op.Insert() if operation.chunked:
             return "only requests are cached in chunks"
         case _:

@@ -23,7 +23,7 @@ from radixproof.stateful_tests.shrink import Shrinker
 from radixproof.stateful_tests.verdict import Counterexample
 
 BUDGET = 1500
-"""Executions that shrinking may take."""
+"""Executions that shrinking the first counterexample may take; later ones take less."""
 
 BY_NODE = ("lock", "unlock", "host_lock", "host_unlock", "load_back")
 """Operations that name a node, which a core without node objects cannot look up in passing."""
@@ -106,7 +106,11 @@ class Searcher:
                 coverage.add(covered)
 
     def shrink(
-        self, found: Counterexample, reach: Reach = DEFAULT, wanted: frozenset[str] | None = None
+        self,
+        found: Counterexample,
+        reach: Reach = DEFAULT,
+        wanted: frozenset[str] | None = None,
+        budget: int = BUDGET,
     ) -> Counterexample:
         """The same complaint on a trace as short as greed gets it, past what it was found past."""
 
@@ -117,4 +121,4 @@ class Searcher:
                 return None
 
         wanted = wanted or frozenset(found.slugs)
-        return Shrinker(found, attempt, wanted, BUDGET).run()
+        return Shrinker(found, attempt, wanted, budget).run()

@@ -3,9 +3,8 @@
 No crash; every state and step invariant that the release's state can show (dialect.py names the
 rest); shadow memory, which is part of the snapshot; the release's own ``sanity_check``.
 
-A run may go past a wrong *step* that is known already, if the state it leads to satisfies every
-state invariant: that is a state like any other, and what breaks from there on is another defect.
-Otherwise the most frequent defect of a release would hide all the rest.
+A run may go past a wrong *step* that is known already (passable.py), if the state it leads to
+satisfies every state invariant.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from radixproof.invariants.catalogue import CATALOGUE, STEP, Step
+from radixproof.invariants.catalogue import Step
 from radixproof.invariants.checker import IncrementalChecker
 from radixproof.invariants.proofs.link import explain
 from radixproof.invariants.view import View
@@ -25,6 +24,7 @@ from radixproof.model.snapshot import Snapshot
 from radixproof.model.trace import Trace
 from radixproof.stateful_tests.lockstep import Coverage, link
 from radixproof.stateful_tests.sglang.legal import DEFAULT, Reach, why_illegal
+from radixproof.stateful_tests.sglang.passable import passable
 from radixproof.stateful_tests.verdict import CRASH, OWN_CHECK, Counterexample, Finding
 
 
@@ -108,7 +108,7 @@ class Solo:
         self.state = after
         if not findings:
             return None
-        if all(f.slug in self.past and _of_the_step(f) for f in findings):
+        if all(f.slug in self.past and passable(f) for f in findings):
             self.gone_past |= {f.slug for f in findings}
             return None
         return self._counterexample(operation, outcome, before, after, findings)
@@ -137,11 +137,6 @@ class Solo:
             findings=tuple(findings),
             past=frozenset(self.gone_past),
         )
-
-
-def _of_the_step(finding: Finding) -> bool:
-    """Whether a step is at fault; the state that it leads to may still be a good one."""
-    return finding.violation is not None and CATALOGUE[finding.slug].kind == STEP
 
 
 def _crash(run: Solo, told: str) -> Finding:

@@ -28,7 +28,6 @@ import torch
 from radixproof.impl.sglang.loader import AUDIT
 from radixproof.impl.sglang.release import NotSglang, Release
 from radixproof.impl.sglang.subject import from_release, open_sglang, where
-from radixproof.invariants.catalogue import CATALOGUE
 from radixproof.model.config import CacheConfig
 from radixproof.model.errors import ConfigError
 from radixproof.model.operations import Operation
@@ -39,7 +38,8 @@ from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.sglang.dialect import not_checked
 from radixproof.stateful_tests.sglang.draw import Shape
 from radixproof.stateful_tests.sglang.legal import Reach
-from radixproof.stateful_tests.sglang.search import Searcher
+from radixproof.stateful_tests.sglang.passable import PASSABLE
+from radixproof.stateful_tests.sglang.search import BUDGET, Searcher
 from radixproof.stateful_tests.verdict import Counterexample, kinds
 
 MEMORY_BYTES = 12 << 30
@@ -80,7 +80,7 @@ class Worker:
         """Until a walk shows something ``wanted`` (if given) that is not ``known``."""
         bounds, far = limits_from(limits), Reach(**reach)
         searcher = replace(self.searcher, relation=relation)
-        past = set(CATALOGUE) - set(wanted) if wanted else known
+        past = PASSABLE - set(wanted) if wanted else known
         for seed in range(first, first + count):
             coverage = Coverage()
             found = searcher.walk(seed, bounds, far, steps=steps, coverage=coverage, past=past)
@@ -88,7 +88,8 @@ class Worker:
             new = kinds(found) - set(known) if found is not None else set()
             if found is not None and new and (not wanted or set(wanted) & set(found.slugs)):
                 slugs = frozenset(wanted) or frozenset(k.split(":")[0] for k in new)
-                found = searcher.shrink(found, far, slugs & frozenset(found.slugs))
+                budget = BUDGET // (1 + len(known))  # a run must not end up shrinking
+                found = searcher.shrink(found, far, slugs & frozenset(found.slugs), budget)
                 self.done(found, seed=seed)
                 return
         self.done(None)

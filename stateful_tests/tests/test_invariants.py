@@ -19,9 +19,11 @@ from radixproof.invariants.checker import (
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Violation
 from radixproof.model import operations as op
-from radixproof.model.config import FULL, SWA, CacheConfig
+from radixproof.model.config import FULL, SWA, WRITE_BACK, CacheConfig
+from radixproof.model.errors import ErrorKind
 from radixproof.model.operations import OPERATIONS, EvictHost, LoadBack, Reset
-from radixproof.model.outcome import ok
+from radixproof.model.options import BACKS_UP_WHAT_IS_REGAINED
+from radixproof.model.outcome import error, ok
 from radixproof.model.reference import ReferenceModel
 from radixproof.model.snapshot import Snapshot
 from radixproof.stateful_tests.choose import RandomChooser
@@ -83,6 +85,9 @@ def test_every_step_invariant_notices_a_corruption(steps: list[Observed]) -> Non
     before, operation, outcome, after = _a_load_takes_the_older_of_two_windows()
     wrong = replace(before, lru={SWA: before.lru[SWA][::-1]})
     noticed |= slugs(check_step(wrong, operation, outcome, after))
+    due = _a_window_is_due()
+    outcome = error(ErrorKind.PROTOCOL, "nothing is there to release early")
+    noticed |= slugs(check_step(due, op.ReleaseWindow("r1"), outcome, due))
     before, after = _a_busy_state_and_an_empty_one(steps)
     noticed |= slugs(check_step(before, Reset(), ok(), after))
     missing = {i.slug for i in CATALOGUE.values() if i.kind == STEP} - noticed
@@ -110,6 +115,14 @@ def _a_load_takes_the_older_of_two_windows() -> Observed:
             model.apply(each)
     before, last = model.snapshot(), LoadBack((1,))
     return before, last, model.apply(last), model.snapshot()
+
+
+def _a_window_is_due() -> Snapshot:
+    model = ReferenceModel(CacheConfig(sliding_window=1))
+    begin: list[op.Operation] = [op.Admit("r1", (1, 1)), op.Prefill("r1", 2), op.Decode("r1", (1,))]
+    for operation in begin:
+        model.apply(operation)
+    return model.snapshot()
 
 
 def _a_busy_state_and_an_empty_one(steps: list[Observed]) -> tuple[Snapshot, Snapshot]:
@@ -166,3 +179,20 @@ def test_the_catalogue_is_complete_and_well_formed() -> None:
             assert text.strip()
         assert invariant.sentence.endswith(".")
         assert invariant.taught_by
+
+
+def test_write_back_may_leave_only_locked_backups_of_what_was_regained() -> None:
+    """The option of SGLang 0.5.20 to 0.5.22 excuses a backup that holds a lock, and no other."""
+    model = ReferenceModel(CacheConfig())
+    model.apply(op.Insert((1,)))
+    state = model.snapshot()
+    config = replace(state.config, write_policy=WRITE_BACK)
+    plain = replace(state, config=config)
+    excused = replace(plain, options=frozenset({BACKS_UP_WHAT_IS_REGAINED}))
+    unlocked = replace(excused, receipts=())
+    slug = "write-back-waits-for-its-copies"
+    assert [slug in {v.slug for v in check_state(s)} for s in (plain, excused, unlocked)] == [
+        True,
+        False,
+        True,
+    ]

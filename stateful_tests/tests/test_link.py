@@ -159,7 +159,7 @@ def test_a_wrong_cache_leaves_the_relation(id: str) -> None:
     kept = [load(path) for path in corpus() if path.name.startswith(f"{id.lower()}-")]
     runs = [
         *(replayed(variant.open, trace) for trace in kept),
-        *(walked(variant.open, seed) for seed in range(30)),
+        *(walked(variant.open, seed) for seed in range(60)),
     ]
     assert any(not link(observed).holds for run in runs for observed in run)
 

@@ -13,7 +13,8 @@ import pytest
 from radixproof.cli.main import main
 from radixproof.cli.releases import start
 from radixproof.impl.sglang.wheels import PYTHON, fetch
-from radixproof.invariants.catalogue import CATALOGUE
+from radixproof.impl.torch_cache.subject import TorchSubject
+from radixproof.invariants.catalogue import CATALOGUE, STEP
 from radixproof.invariants.proofs.beyond import SHOWS
 from radixproof.model import operations as op
 from radixproof.model.config import FULL, CacheConfig
@@ -24,7 +25,10 @@ from radixproof.stateful_tests.sglang import judge, process
 from radixproof.stateful_tests.sglang.dialect import DIFFERENCES
 from radixproof.stateful_tests.sglang.judge import replay_on
 from radixproof.stateful_tests.sglang.legal import Reach, made_legal
+from radixproof.stateful_tests.sglang.passable import PASSABLE
+from radixproof.stateful_tests.sglang.solo import Solo
 from radixproof.stateful_tests.tests.broken import broken_copy
+from radixproof.stateful_tests.variants import VARIANTS
 from radixproof.stateful_tests.verdict import CRASH, LINKED, RELATION
 
 LINKABLE = ("0.5.15", "0.5.18", "0.5.20", "0.5.22", "0.5.23")
@@ -41,6 +45,43 @@ def test_the_trace_of_a_bug_is_one_of_its_configuration(bug: ReleaseBug) -> None
     assert trace.operations
     assert trace.config.write_policy == bug.limits.write_policy
     assert set(trace.config.components) == set(bug.limits.components or ())
+
+
+def test_what_may_be_gone_past_is_a_step_of_the_catalogue() -> None:
+    assert all(CATALOGUE[slug].kind == STEP for slug in PASSABLE)
+
+
+class _Unchecked(TorchSubject):
+    """Our cache as if it were a release without a check of its own."""
+
+    traceback = ""
+
+    def check_itself(self) -> str | None:
+        return None
+
+
+def _promoting(config: CacheConfig) -> _Unchecked:
+    subject = VARIANTS["M-65"].open(config)
+    subject.__class__ = _Unchecked
+    assert isinstance(subject, _Unchecked)
+    return subject
+
+
+def test_a_run_goes_past_a_wrong_step_that_is_known_and_no_further() -> None:
+    """A split that promotes leaves a good state; a second kind of failure still ends the run."""
+    slug, config = "what-is-not-used-keeps-its-place", CacheConfig(host_full_slots=0)
+    steps = [op.Insert((1, 1)), op.Insert((1, 1, 1)), op.Insert((1,))]
+    strict, lenient = Solo(config, _promoting, ()), Solo(config, _promoting, (), past={slug})
+    found = [strict.step(o) for o in steps][-1]
+    assert found is not None
+    assert found.slugs == (slug,)
+    assert [lenient.step(o) for o in steps] == [None] * 3
+    assert lenient.gone_past == {slug}
+    lenient.subject.snapshot = lambda: 1 / 0  # type: ignore[assignment,method-assign,return-value]
+    broken = lenient.step(op.Match((1,)))
+    assert broken is not None
+    assert broken.slugs == (CRASH,)
+    assert broken.past == {slug}
 
 
 def test_a_quota_is_dropped_unless_it_is_asked_for() -> None:

@@ -75,6 +75,16 @@ class ReleasesTheWindowTooEarly(TorchCache):
 
 
 @variant(
+    "M-66",
+    "the window is never given back early",
+    "an-early-release-that-is-due-is-made",
+)
+class NeverReleasesTheWindow(TorchCache):
+    def _window_left_prefix(self, request: Request) -> bool:
+        return False
+
+
+@variant(
     "M-55b",
     "an early release leaves the state locked without its window (U-10)",
     "state-locks-never-exceed-window-locks",
