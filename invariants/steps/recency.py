@@ -23,7 +23,7 @@ _NOTHING: frozenset[int] = frozenset()
     " together, the lower first",
     without_it="A match of half a node would keep its other half, which nobody asked for, and"
     " eviction would take what is in use instead.",
-    taught_by="M-65, SGLang 38482",
+    taught_by="M-75, SGLang 38482",
 )
 def what_is_not_used_keeps_its_place(step: Step) -> Iterator[Fault]:
     """A match or an insert makes its own path recent; what a split leaves beside it stays put."""

@@ -171,7 +171,7 @@ def an_early_release_keeps_the_kv(step: Step) -> Iterator[Fault]:
     formula="E_PROTO => not due; due: the prompt is complete, W tokens are decoded, no position of"
     " the window lies in the protected prefix, and the receipt's SWA part begins below the root",
     without_it="A long answer would pin the window of its prompt to its end, for nobody to use.",
-    taught_by="M-66, SGLang 28161",
+    taught_by="M-76, SGLang 28161",
     holds_under=WITH_SWA,
 )
 def an_early_release_that_is_due_is_made(step: Step) -> Iterator[Fault]:

@@ -61,7 +61,7 @@ class _Unchecked(TorchSubject):
 
 
 def _promoting(config: CacheConfig) -> _Unchecked:
-    subject = VARIANTS["M-65"].open(config)
+    subject = VARIANTS["M-75"].open(config)
     subject.__class__ = _Unchecked
     assert isinstance(subject, _Unchecked)
     return subject

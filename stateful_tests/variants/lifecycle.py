@@ -75,7 +75,7 @@ class ReleasesTheWindowTooEarly(TorchCache):
 
 
 @variant(
-    "M-66",
+    "M-76",
     "the window is never given back early",
     "an-early-release-that-is-due-is-made",
 )

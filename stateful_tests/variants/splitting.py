@@ -81,7 +81,7 @@ class DropsHostLocksOfTheUpperPart(TorchCache):
 
 
 @variant(
-    "M-65",
+    "M-75",
     "a split makes both parts of the node the most recent",
     "what-is-not-used-keeps-its-place",
 )

@@ -34,6 +34,8 @@ def variant(id: str, title: str, *caught_by: str) -> Callable[[type[TorchCache]]
     """Register a wrong cache under its number."""
 
     def register(cls: type[TorchCache]) -> type[TorchCache]:
+        if id in VARIANTS:
+            raise ValueError(f"two variants are called {id}")
         VARIANTS[id] = Variant(id, title, caught_by, cls)
         return cls
 
