@@ -28,7 +28,7 @@ def full_only(**fields: object) -> CacheConfig:
 
 
 def test_x3a_the_seed_scenario(open_subject: OpenSubject) -> None:
-    """Upstream PR 25065; X-4 (two-level load-back) is its second half."""
+    """Upstream PR 25065."""
     x = Example(open_subject, tiers(window=1))
     x.insert(1, 2, swa_evicted=1)
     x.shows("""
@@ -69,6 +69,23 @@ def test_x3a_the_seed_scenario(open_subject: OpenSubject) -> None:
     """)
     assert x.state.pools[FULL].contents[3:5] == prefix_tags("", (1, 2))
     assert x.state.pools[SWA].contents[3] == prefix_tags("", (1, 2))[1]
+
+
+def test_x4_two_level_load_back(open_subject: OpenSubject) -> None:
+    """FULL of both nodes in root-to-leaf order, SWA of the lower alone; M-29 loads one level."""
+    x = Example(open_subject, tiers(window=1))
+    x.insert(1, 2, swa_evicted=1)
+    x.ack()
+    assert x.evict(2) == (2, 1)
+    loaded = x.do(op.LoadBack((1, 2)))
+    assert loaded.values == {"loaded_full": 2, "loaded_swa": 1}
+    (load,) = x.state.loads
+    assert load.nodes == (0, 1)
+    moved = [(m.component, m.device, m.host) for m in load.moves]
+    assert moved == [(FULL, (3, 4), (0, 1)), (SWA, (3,), (0,))]
+    x.do(op.StartLoading())
+    x.ack()
+    assert x.match(1, 2).slots == (3, 4)
 
 
 def test_x3b_the_seed_scenario_in_pages(open_subject: OpenSubject) -> None:

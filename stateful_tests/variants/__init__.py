@@ -6,6 +6,7 @@ own.
 
 from radixproof.stateful_tests.variants import (
     backup,
+    deferred,
     events,
     eviction,
     insertion,
@@ -24,6 +25,7 @@ __all__ = [
     "VARIANTS",
     "Variant",
     "backup",
+    "deferred",
     "events",
     "eviction",
     "insertion",
