@@ -30,6 +30,7 @@ from radixproof.invariants.steps import (  # noqa: F401
     environment,
     events,
     answers,
+    refusals,
     frames,
     recency,
 )

@@ -42,16 +42,22 @@ class Requests(Admission):
         need = -(-(request.committed + tokens) // self.page) * self.page - request.allocated
         if need <= 0:
             return True
-        short_full = max(0, need - self.memory.available(FULL))
-        short_swa = max(0, need - self.memory.available(SWA)) if self.has_swa else 0
-        if short_full or short_swa:
-            self._evict({FULL: short_full, SWA: short_swa})
+        short = self._shortage(need)
+        if any(short.values()):
+            self._evict(short)
         slots = self.memory.allocate_composite(need)
         if slots is None:
             return False
         self.req_to_token.write(request.row, request.allocated, slots)
         request.allocated += need
         return True
+
+    def _shortage(self, need: int) -> dict[str, int]:
+        """Tokens per component that the pools lack for ``need`` composite slots."""
+        short = {FULL: max(0, need - self.memory.available(FULL))}
+        if self.has_swa:
+            short[SWA] = max(0, need - self.memory.available(SWA))
+        return short
 
     def _make_room_for_chunk(self, request: Request, tokens: int) -> Tensor | None:
         """Room for a chunk and a slot for the state that the tree will get; ``None``: no memory."""

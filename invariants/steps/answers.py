@@ -198,6 +198,11 @@ class _Piece:
     """Empty for a part: a state is that of the whole node's prefix."""
 
 
+def best_match(view: View, namespace: str, key: tuple[int, ...]) -> int:
+    """Length of the longest prefix of a key that both tiers together make usable (6.1)."""
+    return _hits(view, namespace, key)["best_match"]
+
+
 def _hits(view: View, namespace: str, key: tuple[int, ...]) -> dict[str, int]:
     """What 6.1 finds, read off an unsplit tree: ends are node ends and where the key leaves one."""
     config = view.config

@@ -39,7 +39,7 @@ def eviction_makes_progress(step: Step) -> Iterator[Fault]:
     if step.before.config.writes_back and not host_is_ample(step.before):
         yield from _left_over(step)
         return
-    for component, can in _reachable(step.before).items():
+    for component, can in reachable(step.before).items():
         asked = getattr(step.operation, component)
         freed = step.outcome.values.get(f"freed_{component}", 0)
         if freed < min(asked, can):
@@ -258,7 +258,7 @@ def _left_over(step: Step) -> Iterator[Fault]:
                 yield Fault(f"{c} data of {after.name(i)} was left on device", (i,))
 
 
-def _reachable(view: View) -> dict[str, int]:
+def reachable(view: View) -> dict[str, int]:
     """FULL tokens of nodes that leaf eviction can get to, and of the others what nobody locks."""
     can: set[int] = set()
     found = dict.fromkeys(view.config.components, 0)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import pytest
 
+from radixproof.invariants import catalogue
 from radixproof.invariants.catalogue import CATALOGUE, STATE, STEP
 from radixproof.invariants.checker import (
     STATE_INVARIANTS,
@@ -196,3 +199,15 @@ def test_write_back_may_leave_only_locked_backups_of_what_was_regained() -> None
         False,
         True,
     ]
+
+
+def test_every_family_is_in_the_catalogue() -> None:
+    """A module of rules that nobody imports would check nothing."""
+    folder = Path(catalogue.__file__).parent
+    stated = {
+        ".".join(file.relative_to(folder).with_suffix("").parts)
+        for place in ("*.py", "steps/*.py")
+        for file in folder.glob(place)
+        if re.search(r"^@(state|step)_invariant\(", file.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert stated == {i.family for i in CATALOGUE.values()}

@@ -136,3 +136,13 @@ class RaisesWhoStays(TorchCache):
         for other in self.requests.values():
             other.priority += 1
         return prefix_len
+
+
+@variant(
+    "M-70",
+    "a chunk makes room in FULL and not in SWA (SGLang 27391)",
+    "tokens-that-fit-are-not-refused",
+)
+class MakesNoRoomForWindows(TorchCache):
+    def _shortage(self, need: int) -> dict[str, int]:
+        return super()._shortage(need) | {SWA: 0}

@@ -10,7 +10,7 @@ from radixproof.impl.torch_cache.cache import TorchCache
 from radixproof.impl.torch_cache.load_back import LoadPlan
 from radixproof.impl.torch_cache.memory import NO_SLOTS
 from radixproof.impl.torch_cache.node import Node, Transfer
-from radixproof.model.config import SWA
+from radixproof.model.config import FULL, SWA
 from radixproof.stateful_tests.variants.variant import variant
 
 
@@ -86,3 +86,28 @@ class LocksOnlyFullForLoads(TorchCache):
             if receipt.tier == "device":
                 self._release_window(receipt)
         return plan
+
+
+@variant(
+    "M-71",
+    "a load is refused where windows alone are missing",
+    "a-load-back-that-fits-is-not-refused",
+)
+class LoadsNoWindowAlone(TorchCache):
+    def _load_slots(
+        self, plan: LoadPlan, mem_quota: int | None, delta: int
+    ) -> dict[str, Tensor] | None:
+        return super()._load_slots(plan, mem_quota, delta) if plan.full else None
+
+
+@variant(
+    "M-72",
+    "a load that is short of FULL slots is refused without evicting",
+    "a-load-back-that-fits-is-not-refused",
+)
+class EvictsNothingForLoads(TorchCache):
+    def _load_slots(
+        self, plan: LoadPlan, mem_quota: int | None, delta: int
+    ) -> dict[str, Tensor] | None:
+        short = plan.need[FULL] > self._room_for_loads()
+        return None if short else super()._load_slots(plan, mem_quota, delta)
