@@ -14,6 +14,7 @@ from radixproof.cli import (
     diff,
     explore,
     export,
+    mutants,
     prove,
     recall,
     replay,
@@ -55,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     told = (
         *(check, soak, prove, explore, diff, replay, reproduce, recall),
-        *(export, spec, variants, workload, bench),
+        *(export, spec, variants, mutants, workload, bench),
     )
     for command in told:
         command.add_parser(commands)

@@ -73,6 +73,7 @@ class Plan:
     wanted: frozenset[str] = frozenset()
     relation: bool = False
     """Every step is explained by the transitions that are proved, too."""
+    shrinks: bool = True
 
     def command(self, first: int, count: int, known: set[str]) -> dict[str, Any]:
         return {
@@ -85,6 +86,7 @@ class Plan:
             "wanted": sorted(self.wanted),
             "known": sorted(known),
             "relation": self.relation,
+            "shrinks": self.shrinks,
         }
 
 

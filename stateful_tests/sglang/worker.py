@@ -76,6 +76,7 @@ class Worker:
         wanted: list[str],
         known: list[str],
         relation: bool,
+        shrinks: bool,
     ) -> None:
         """Until a walk shows something ``wanted`` (if given) that is not ``known``."""
         bounds, far = limits_from(limits), Reach(**reach)
@@ -89,7 +90,8 @@ class Worker:
             if found is not None and new and (not wanted or set(wanted) & set(found.slugs)):
                 slugs = frozenset(wanted) or frozenset(k.split(":")[0] for k in new)
                 budget = BUDGET // (1 + len(known))  # a run must not end up shrinking
-                found = searcher.shrink(found, far, slugs & frozenset(found.slugs), budget)
+                if shrinks:
+                    found = searcher.shrink(found, far, slugs & frozenset(found.slugs), budget)
                 self.done(found, seed=seed)
                 return
         self.done(None)
