@@ -232,12 +232,13 @@ def only_writers_write(step: Step) -> Iterator[Fault]:
 def only_use_refreshes_recency(step: Step) -> Iterator[Fault]:
     """Only matching and inserting make a node more recent; all others keep the order."""
     before, after = step.before, step.after
-    if isinstance(step.operation, op.Proceed) and WAITS_UNLOCKED in after.options:
-        return  # it matches
-    lists = [("access order", before.access_order, after.access_order)]
-    if not isinstance(
+    matches = WAITS_UNLOCKED in after.options and isinstance(
         step.operation, op.LoadBack | op.Proceed
-    ):  # loaded data enters its list in front
+    )
+    if matches and isinstance(step.operation, op.Proceed):
+        return
+    lists = [("access order", before.access_order, after.access_order)]
+    if not matches:
         lists += [(f"{c} list", order, after.lru.get(c, ())) for c, order in before.lru.items()]
     for name, old, new in lists:
         left = _ids(before, old)

@@ -111,3 +111,18 @@ class EvictsNothingForLoads(TorchCache):
     ) -> dict[str, Tensor] | None:
         short = plan.need[FULL] > self._room_for_loads()
         return None if short else super()._load_slots(plan, mem_quota, delta)
+
+
+@variant(
+    "M-67",
+    "a load makes recent what its target had on the device already",
+    "only-use-refreshes-recency",
+)
+class RefreshesWhatItLoads(TorchCache):
+    def _load_back(
+        self, target: Node, mem_quota: int | None = None, state: Tensor = NO_SLOTS
+    ) -> LoadPlan | None:
+        plan = super()._load_back(target, mem_quota, state)
+        if plan and self.has_swa:
+            self._refresh_swa_list(target)
+        return plan
