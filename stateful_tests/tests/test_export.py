@@ -144,6 +144,15 @@ SOUND = (
     "requests-read-their-own-prefix",
     OWN_CHECK,
 )
+EVENTS = (
+    op.Insert((1, 1, 2)),
+    op.Insert((1, 2, 2)),
+    op.Execute(op.WRITE),
+    op.Observe(op.WRITE),
+    op.Evict(full=2),
+    op.Insert((2,)),
+)
+"""Blocks that are stored on both media, split, removed, and on their way."""
 
 
 def as_if_wrong(trace: Trace, *slugs: str) -> Counterexample:
@@ -167,6 +176,15 @@ def test_every_call_and_many_assertions_pass_where_nothing_is_wrong(
 def test_every_operation_is_a_call_or_named_as_none() -> None:
     written = {name for name in op.OPERATIONS if hasattr(Calls, f"_{name}")}
     assert set(op.OPERATIONS) - written == {"fail_allocation", "release_window"}
+
+
+def test_events_pass_where_nothing_is_wrong(tmp_path: Path) -> None:
+    trace = Trace(CacheConfig((FULL,), kv_events=True), EVENTS)
+    file = tmp_path / "test_events.py"
+    found = as_if_wrong(trace, "events-tell-what-is-resident")
+    file.write_text(unittest_file(found, "a release"), encoding="utf-8")
+    ran = run_on(locate("sglang==0.5.23"), file)
+    assert ran.status == PASSED, ran.told
 
 
 def test_assertions_are_named_after_invariants() -> None:

@@ -282,6 +282,26 @@ class Cache:
             self.tree.loading_check()
         waiting.extend(unseen)
 
+    def told(self) -> dict[str, set[tuple[int, ...]]]:
+        """Medium -> the prefixes whose last block is there, by all events since the last call."""
+        there: dict[str, set[tuple[int, ...]]] = {"GPU": set(), "CPU": set()}
+        ends: dict[Any, tuple[int, ...]] = {}
+        for event in self.tree.take_events():
+            if not hasattr(event, "block_hashes"):  # all are cleared
+                there = {medium: set() for medium in there}
+                continue
+            medium = str(getattr(event.medium, "value", event.medium) or "GPU").split("_")[0]
+            size, stored = self.page_size, hasattr(event, "token_ids")
+            end = ends.get(event.parent_block_hash, ()) if stored else ()
+            for i, block in enumerate(event.block_hashes):
+                if stored:
+                    end += tuple(event.token_ids[i * size : (i + 1) * size])
+                    ends[block] = end
+                    there[medium].add(end)
+                else:
+                    there[medium].discard(ends[block])
+        return there
+
     def reset(self) -> None:
         self.tree.reset()
         self.rows.clear()

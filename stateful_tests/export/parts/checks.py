@@ -268,6 +268,15 @@ class Checks(unittest.TestCase):
     def write_back_waits_for_its_copies(self, cache: Cache, before: State, after: State) -> None:
         self.assertEqual(after.writes, {}, "backups are pending under write-back")
 
+    # Events, of traces without namespaces
+
+    def events_tell_what_is_resident(self, cache: Cache, before: State, after: State) -> None:
+        told = cache.told()
+        copied = {place[2:] for places in after.writes.values() for place in places}
+        for medium, held in (("GPU", after.on("device")), ("CPU", after.on("host") - copied)):
+            there = {prefix for _, prefix in held if len(prefix) % cache.page_size == 0}
+            self.assertEqual(told[medium], there, f"told of {medium}, and there")
+
     # Inserts
 
     def an_inserted_key_is_on_device(self, cache: Cache, before: State, after: State) -> None:
