@@ -28,11 +28,13 @@ _SLIDING = MappingProxyType(
     }
 )
 """Caching a chunk slides the window, without a page to spare."""
+_FREES_EARLY = MappingProxyType({"SGLANG_OPT_UNIFIED_CACHE_FREE_OUT_OF_WINDOW_SLOTS": "1"})
+"""Caching a chunk slides the window. Opt-in until 0.5.17."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseBug:
-    """``id``: number of the upstream pull request or issue."""
+    """``id``: number of the upstream pull request or issue; a name where none is known to us."""
 
     id: str
     title: str
@@ -267,6 +269,18 @@ RELEASE_BUGS = {
             frozenset({"no-crash"}),
             Limits((FULL, SWA), WRITE_BACK),
             by_hand=True,
+        ),
+        ReleaseBug(
+            "34870",
+            "with bigram keys caching a chunk frees SWA to less than a window from the key's end:"
+            " the match refuses the leaf, and request and tree own the same slots (34823 switched"
+            " the freeing off for it)",
+            "0.5.17",
+            "0.5.18",
+            "P1 P13 P19",
+            frozenset({"device-slots-have-one-owner"}),
+            Limits((FULL, SWA), WRITE_THROUGH, bigram=True),
+            environment=_FREES_EARLY,
         ),
     )
 }

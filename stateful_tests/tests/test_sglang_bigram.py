@@ -42,7 +42,7 @@ def operations(page_size: int) -> tuple[op.Operation, ...]:
 
 @pytest.fixture(scope="module")
 def release() -> Iterator[ReleaseProcess]:
-    with start("sglang==0.5.13", PYTHON, {}) as running:
+    with start("sglang==0.5.23", PYTHON, {}) as running:  # until 0.5.19 a split is a use: 38482
         yield running
 
 

@@ -1,0 +1,48 @@
+"""Defects of the latest release driven here that no release is without yet: docs/findings/ID.md.
+
+Each is shown by a trace of what a server can do, in ``open/ID.json``. Fixed upstream it becomes a
+row of releases.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from radixproof.model.trace import Trace
+from radixproof.stateful_tests.corpus import load
+from radixproof.stateful_tests.sglang.legal import DEFAULT, Reach
+
+TRACES = Path(__file__).parent / "open"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDefect:
+    """``since``: the first release of those driven that shows it; ``before``: the last without."""
+
+    id: str
+    title: str
+    before: str
+    since: str
+    latest: str
+    wanted: frozenset[str]
+    """Slugs of the oracles that show it."""
+    reach: Reach = DEFAULT
+
+    def trace(self) -> Trace:
+        return load(TRACES / f"{self.id}.json")
+
+
+OPEN = {
+    defect.id: defect
+    for defect in (
+        OpenDefect(
+            "host-events-without-kv",
+            "write-back tells blocks as stored on the host of which only the SWA window was copied",
+            "0.5.19",
+            "0.5.20",
+            "0.5.23",
+            frozenset({"events-tell-what-is-resident"}),
+        ),
+    )
+}
