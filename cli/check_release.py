@@ -11,7 +11,7 @@ from radixproof.cli import as_json
 from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
 from radixproof.cli.options import limits_of, writable
 from radixproof.cli.progress import meter
-from radixproof.cli.releases import judgement_text, process_of, reach_of
+from radixproof.cli.releases import flags_of, judgement_text, process_of, reach_of
 from radixproof.model.options import TELLS_NO_EVENTS
 from radixproof.stateful_tests.profiles import PROFILES
 from radixproof.stateful_tests.sglang.judge import Judgement, Plan, judge
@@ -37,7 +37,7 @@ def _judged(
         judged = judge(process, plan, args.seed, progress)
         spent = monotonic() - begin
     as_json.write(target, _result(args, judged, spent))
-    print(judgement_text(judged, args.subject, spent))
+    print(judgement_text(judged, args.subject, spent, flags_of(args)))
     if judged.found:
         return COUNTEREXAMPLE
     if judged.stopped:
@@ -68,6 +68,7 @@ def _result(args: argparse.Namespace, judged: Judgement, spent: float) -> dict[s
         "coverage": as_json.coverage_json(judged.coverage),
         "never_performed": judged.never,
         "not_checked": dict(judged.not_checked),
+        "checked_in_part": dict(judged.in_part),
         "stub_calls": sorted(set(judged.stub_calls)),
         "timing": {
             "seconds": spent,

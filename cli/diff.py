@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from time import monotonic
 
@@ -61,7 +62,12 @@ def run(args: argparse.Namespace) -> int:
     if found is None:
         print(f"no difference: {names[0]} and {names[1]} on {traces} traces")
         return HELD
-    print(counterexample_text(found, keep(found), args.subject[0]))
+    print(counterexample_text(found, None, args.subject[0]))
+    path = keep(found) if args.trace is None else None
+    if path is not None:
+        subjects = " ".join(f"--subject {shlex.quote(name)}" for name in args.subject)
+        again = f"radixproof diff --trace {shlex.quote(str(path))} {subjects}"
+        print(f"\nsaved: {path}\nagain: {again}")
     print(f"found after {traces} traces")
     return COUNTEREXAMPLE
 
@@ -71,8 +77,6 @@ def _compare(
 ) -> tuple[Counterexample | None, int]:
     if args.trace is not None:
         return pair.compare(load(Path(args.trace))), 1
-    if pair.left.source.core == pair.right.source.core == RUST:
-        raise UsageError("one of the two needs a Python core, from whose states traces are drawn")
     first = args.seed * 1_000_003
     count = TRACES if args.time is None else 1 << 30
     in_time = (lambda _: monotonic() - begin < args.time) if args.time else (lambda _: True)

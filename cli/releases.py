@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Mapping
 
 from radixproof.cli.errors import UsageError
@@ -62,11 +63,9 @@ def process_of(args: argparse.Namespace) -> ReleaseProcess:
     """A process that holds the release to be judged. Raises ``UsageError``."""
     if args.device != "cpu":
         raise UsageError("--device cuda goes with --subject torch only")
-    if args.core == RUST:
-        raise UsageError(
-            "the Rust core shows no nodes to judge; compare it with the Python core:"
-            f" radixproof diff --subject {args.subject} --subject {args.subject}+rust"
-        )
+    if args.core == RUST and (args.host_locks or args.relation):
+        flag = "--host-locks" if args.host_locks else "--relation"
+        raise UsageError(f"{flag} goes with --core python: a Rust core does not show its locks")
     return start(args.subject, args.core, environment_of(args))
 
 
@@ -87,12 +86,21 @@ def source_of(subject: str, core: str = PYTHON) -> Source:
         raise UsageError(str(problem)) from None
 
 
-def judgement_text(run: Judgement, subject: str, spent: float) -> str:
+def flags_of(args: argparse.Namespace) -> str:
+    """The options that a replay on the same release needs again."""
+    flags = [] if args.core == PYTHON else [f"--core {args.core}"]
+    for name in ("host_locks", "quotas", "early_release"):
+        flags += [f"--{name.replace('_', '-')}"] if getattr(args, name) else []
+    flags += [f"--set {shlex.quote(setting)}" for setting in args.set]
+    return "".join(f" {flag}" for flag in flags)
+
+
+def judgement_text(run: Judgement, subject: str, spent: float, flags: str = "") -> str:
     """The verdict, every kind of counterexample, and what all of it rests on."""
     blocks = []
     for number, found in enumerate(run.found, start=1):
         shown = found.counterexample
-        blocks.append(counterexample_text(shown, keep(shown), subject))
+        blocks.append(counterexample_text(shown, keep(shown), subject, flags))
         blocks.append(
             f"{number} of {len(run.found)}: found after {found.walks} walks, {found.steps} steps,"
             f" {found.seconds:.1f} s (walk seed {found.seed})\n"
@@ -101,10 +109,11 @@ def judgement_text(run: Judgement, subject: str, spent: float) -> str:
     verdict = "held so far" if run.stopped else "held"
     if run.found:
         verdict = f"{len(run.found)} kinds of counterexample in {run.failing_walks} walks"
-    judged = len(CATALOGUE) - len(run.not_checked)
+    whole = len(CATALOGUE) - len(run.not_checked) - len(run.in_part)
+    partly = f" and {len(run.in_part)} in part" if run.in_part else ""
     blocks.append(
-        f"{verdict}: {run.walks} walks, {c.steps} steps, {judged} of {len(CATALOGUE)} invariants,"
-        f" {c.evaluations} invariant evaluations"
+        f"{verdict}: {run.walks} walks, {c.steps} steps, {whole} of {len(CATALOGUE)} invariants"
+        f"{partly}, {c.evaluations} invariant evaluations"
     )
     blocks.append(
         f"seed {run.seed}, {spent:.1f} s, {c.steps / max(spent, 1e-9):.0f} checked steps/s"
@@ -113,6 +122,9 @@ def judgement_text(run: Judgement, subject: str, spent: float) -> str:
     if run.not_checked:
         blocks.append("not checked on this release:")
         blocks += [f"    {slug}: {why}" for slug, why in sorted(run.not_checked.items())]
+    if run.in_part:
+        blocks.append("checked in part, as far as the state is shown:")
+        blocks += [f"    {slug}: {why}" for slug, why in sorted(run.in_part.items())]
     if run.never:
         blocks.append(f"never performed: {', '.join(run.never)}")
     if run.stopped:

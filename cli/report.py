@@ -32,7 +32,7 @@ _ORACLES = {
     CRASH: "The subject neither raises nor finds itself broken, nor hangs.",
     RELATION: "Every step is a sequence of the transitions that are proved.",
     OWN_CHECK: "The subject's own check of its state passes.",
-    DIFFERENCE: "Two subjects answer alike, and show the same sizes, free slots and requests.",
+    DIFFERENCE: "Two subjects answer alike and show the same state, as far as both show it.",
 }
 
 
@@ -58,8 +58,10 @@ def links_text(coverage: Coverage) -> list[str]:
     return lines
 
 
-def counterexample_text(found: Counterexample, path: Path | None, subject: str) -> str:
-    """The whole report."""
+def counterexample_text(
+    found: Counterexample, path: Path | None, subject: str, flags: str = ""
+) -> str:
+    """The whole report; ``flags``: what a replay on the subject needs beside its name."""
     lines = ["COUNTEREXAMPLE", ""]
     for slug in sorted(found.slugs, key=lambda s: s in _ORACLES):
         invariant = CATALOGUE.get(slug)
@@ -72,14 +74,15 @@ def counterexample_text(found: Counterexample, path: Path | None, subject: str) 
         outcome = f"   -> {describe(found.outcome)}" if last and found.outcome else ""
         lines.append(f"{place:4}. {operation_text(operation)}{outcome}")
     faults = {i for f in found.findings if f.violation is not None for i in f.violation.fault.nodes}
-    lines += ["", *before_and_after(found.before, found.after, faults)]
+    if DIFFERENCE not in found.slugs:
+        lines += ["", *before_and_after(found.before, found.after, faults)]
     if AGREEMENT in found.slugs and found.wanted is not None:
         lines += ["the specification has:", *side(found.wanted, found.after, "+", set())]
     if path is not None:
         again = f"radixproof replay {shlex.quote(str(path))} --subject {shlex.quote(subject)}"
         illegal = "" if subject.startswith("sglang") else " --allow-illegal"
         past = "".join(f" --past {slug}" for slug in sorted(found.past))
-        lines += ["", f"saved: {path}", f"again: {again}{illegal}{past}"]
+        lines += ["", f"saved: {path}", f"again: {again}{flags}{illegal}{past}"]
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from radixproof.model.options import HIDES_LOCKS, HIDES_TRACKING
 from radixproof.model.snapshot import Node, Placement, Snapshot
 from radixproof.model.units import raw_tokens
 
@@ -25,12 +26,15 @@ def node_text(snapshot: Snapshot, i: int) -> str:
     if n.mamba is not None:
         parts.append(f"MAMBA {_where(n.mamba)}")
     locks = [str(p.lock) for p in n.placements]
+    if HIDES_LOCKS in snapshot.options:
+        locks[1:] = ["some" if p.lock else "0" for p in n.placements[1:]]
     host_locks = [str(p.host_lock) for p in n.placements]
     if set(locks) != {"0"}:
         parts.append(f"lock {'/'.join(locks)}")
     if set(host_locks) != {"0"}:
         parts.append(f"host lock {'/'.join(host_locks)}")
-    parts.append(f"hits {n.hit}")
+    if HIDES_TRACKING not in snapshot.options:
+        parts.append(f"hits {n.hit}")
     if n.pending is not None:
         parts.append("backup pending")
     if i in snapshot.device_leaves:

@@ -55,3 +55,9 @@ BRANCHES_BEYOND_STATES = "branches-beyond-states"
 SGLang since 0.5.17."""
 REFRESHES_ONE_STATE = "refreshes-one-state"
 """A match makes only the state that it uses recent (10.2, 11). SGLang since 0.5.16."""
+HIDES_TRACKING = "hides-tracking"
+"""Leaf sets, recency lists, times, hit counts, priorities, pending marks and the labels of children
+are not shown. Rust cores of SGLang."""
+HIDES_LOCKS = "hides-locks"
+"""Of SWA locks only whether there is one on device data is shown, of host locks nothing, and of
+receipts only what they hold on to. Rust cores of SGLang."""

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from radixproof.impl.sglang import configuration, state_pools
 from radixproof.impl.sglang.release import Release, accepted
-from radixproof.impl.sglang.wheels import RUST
+from radixproof.impl.sglang.wheels import PYTHON, RUST
 from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
 from radixproof.model.errors import ConfigError
 from radixproof.model.operations import WRITE
-from radixproof.model.options import TELLS_NO_EVENTS
+from radixproof.model.options import HIDES_LOCKS, HIDES_TRACKING, TELLS_NO_EVENTS
 
 LAYERS = 2
 """Layers of each kind: enough to tell a torn copy from a whole one."""
@@ -47,6 +47,11 @@ class Built:
     def has_rust_core(self) -> bool:
         """Nodes are numbers without objects behind them."""
         return _is_rust(self.tree)
+
+    @property
+    def options(self) -> frozenset[str]:
+        """Legal differences of the release, and what its core hides."""
+        return options_of(self.release, RUST if self.has_rust_core else PYTHON)
 
     @property
     def controller(self) -> Any:
@@ -230,6 +235,12 @@ def _silence(tree: Any) -> None:
     for holder in (tree, getattr(tree, "tree_core", None)):
         if holder is not None and hasattr(holder, "pretty_print"):
             holder.pretty_print = lambda: None
+
+
+def options_of(release: Release, core: str) -> frozenset[str]:
+    """Options of a release (model/options.py) with one of its cores."""
+    hidden = {HIDES_LOCKS, HIDES_TRACKING} if core == RUST else set()
+    return release.options | hidden
 
 
 def _require_core(tree: Any, core: str) -> None:

@@ -16,6 +16,7 @@ from radixproof.impl.sglang.memory import Memory
 from radixproof.impl.sglang.python_tree import PythonTree
 from radixproof.impl.sglang.queue import Waiting
 from radixproof.impl.sglang.receipts import receipts
+from radixproof.impl.sglang.rust_tree import RustTree
 from radixproof.impl.sglang.tree import Tree
 from radixproof.model.config import MAMBA
 from radixproof.model.operations import LOAD, WRITE
@@ -38,7 +39,7 @@ class Observer:
         self.built = cache.built
         self.config = cache.config
         self.memory = Memory(cache)
-        self.tree: Tree = PythonTree(cache)
+        self.tree: Tree = RustTree(cache) if self.built.has_rust_core else PythonTree(cache)
 
     def snapshot(self) -> Snapshot:
         return Snapshot(
@@ -56,7 +57,7 @@ class Observer:
             ),
             armed_failures={},
             events=self.cache.kv_events.last,
-            options=self.cache.release.options,
+            options=self.built.options,
         )
 
     # Transfers

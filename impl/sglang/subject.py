@@ -40,7 +40,9 @@ class SglangSubject:
             return perform(operation)
         except IllegalUse as illegal:
             return error(illegal.kind, illegal.reason)
-        except Exception as problem:
+        except BaseException as problem:
+            if not (isinstance(problem, Exception) or is_panic(problem)):
+                raise
             self.traceback = traceback.format_exc(limit=-FRAMES)
             return error(ErrorKind.INTERNAL, where(problem))
         finally:
@@ -65,27 +67,20 @@ class SglangSubject:
         """The release's own ``sanity_check``: what it complains of, or ``None``."""
         try:
             self.cache.tree.sanity_check()
-        except AssertionError as problem:
-            return str(problem)
+        except BaseException as problem:
+            if isinstance(problem, AssertionError) or is_panic(problem):
+                return str(problem)
+            raise
         return None
 
     def close(self) -> None:
         """Everything goes with the objects."""
 
     def _node(self, namespace: str, tokens: tuple[int, ...]) -> Any:
-        if self.cache.built.has_rust_core:
-            return self._matched(namespace, tokens)
         node = self.observer().tree.node_at(namespace, self.cache.units(tokens))
         if node is None:
             raise IllegalUse(ErrorKind.ARGUMENT, "no node spells these tokens")
         return node
-
-    def _matched(self, namespace: str, tokens: tuple[int, ...]) -> Any:
-        """A node of a core without node objects, as a server finds it: by a match."""
-        found = self.cache.match(namespace, tokens)
-        if len(found.slots) != len(self.cache.units(tokens)):
-            raise IllegalUse(ErrorKind.ARGUMENT, "no device prefix ends at these tokens")
-        return found.last_device_node
 
     def _match(self, o: op.Match) -> Outcome:
         found = self.cache.match(o.namespace, o.tokens)
@@ -108,9 +103,7 @@ class SglangSubject:
         return {**told, **self._of_states(mamba_host_hit=told.pop("mamba_host_hit"))}
 
     def _best_match(self, node: Any) -> dict[str, int]:
-        """Tokens up to a node; of a core without node objects, nothing."""
-        if self.cache.built.has_rust_core:
-            return {}
+        """Tokens up to a node."""
         tree = self.observer().tree
         index = tree.of(node)
         return {"best_match": len(tree.spelled[index]) if index >= 0 else 0}
@@ -289,7 +282,12 @@ class SglangSubject:
         return running
 
 
-def where(problem: Exception) -> str:
+def is_panic(problem: BaseException) -> bool:
+    """A panic of compiled code, which comes as an exception that is no ``Exception``."""
+    return type(problem).__name__ == "PanicException"
+
+
+def where(problem: BaseException) -> str:
     """An exception in one line, with the innermost place in the release that raised it."""
     inside = _frames_inside(problem)
     told = f"{type(problem).__name__}: {problem}".splitlines()[0][:300]
@@ -299,12 +297,12 @@ def where(problem: Exception) -> str:
     return f"{told} ({last.filename.split('/sglang/srt/')[-1]}:{last.lineno}, {last.name})"
 
 
-def from_release(problem: Exception) -> bool:
+def from_release(problem: BaseException) -> bool:
     """Whether the release raised it, or passed it on; otherwise the fault is ours."""
     return bool(_frames_inside(problem))
 
 
-def _frames_inside(problem: Exception) -> list[traceback.FrameSummary]:
+def _frames_inside(problem: BaseException) -> list[traceback.FrameSummary]:
     frames = traceback.extract_tb(problem.__traceback__)
     return [f for f in frames if "/sglang/srt/" in f.filename]
 

@@ -9,6 +9,7 @@ from radixproof.invariants.catalogue import Step, step_invariant
 from radixproof.invariants.steps.compare import is_ok, key_of, unchanged, values_stay
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
+from radixproof.model.options import HIDES_LOCKS
 from radixproof.model.snapshot import Receipt
 
 _DATA = ("pools", "full_to_swa", "writes", "loads", "requests", "access_order", "lru")
@@ -59,6 +60,8 @@ def a_lock_covers_path_and_window(step: Step) -> Iterator[Fault]:
             begin = max(0, end - view.config.sliding_window)
             starts = (view.nodes[i].start for i in view.path(anchor))
             swa = next((start for start in starts if start <= begin), None)
+        if HIDES_LOCKS in view.options:
+            swa = None
     state = view.config.has_mamba and anchor >= 0
     new = Receipt(tier, "client", o.holder, anchor, full, swa, state)
     wanted = Counter([*view.receipts, new])

@@ -11,7 +11,6 @@ here is what remains.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from radixproof.model.config import WRITE_BACK
 from radixproof.model.options import (
@@ -21,25 +20,10 @@ from radixproof.model.options import (
     NO_PENDING_MARKS,
     SKIP_SET_LOCKS,
 )
+from radixproof.stateful_tests.sglang.difference import Difference
+from radixproof.stateful_tests.sglang.hidden import HIDDEN
 
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """``option``: of model/options.py, or "" for every release."""
-
-    option: str
-    slugs: tuple[str, ...]
-    rule: str
-    """What the release does, or does not show."""
-    source: str
-    """Since when, and where in the specification."""
-    instead: str
-    """What still catches the harm."""
-    policy: str | None = None
-    """The write policy under which it applies; ``None``: any."""
-
-
-DIFFERENCES = (
+DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         "",
         ("caching-reports-what-the-tree-had",),
@@ -122,6 +106,7 @@ DIFFERENCES = (
         "until 0.5.19 (5.7, COMPAT; U-2)",
         "locked-device-data-stays and requests-read-their-own-prefix see a stolen lock",
     ),
+    *HIDDEN,
 )
 
 
@@ -130,15 +115,26 @@ def unjudged(options: Iterable[str], policy: str) -> Mapping[str, str]:
     return {
         slug: f"{d.rule} ({d.source})"
         for d in differences(options)
-        if d.policy in (None, policy)
+        if d.policy in (None, policy) and not d.in_part
         for slug in d.slugs
     }
 
 
 def not_checked(options: Iterable[str]) -> Mapping[str, str]:
     """All of a release, for a report; what applies to one policy alone says so."""
+    return _told(d for d in differences(options) if not d.in_part)
+
+
+def in_part(options: Iterable[str]) -> Mapping[str, str]:
+    """What of a release is judged as far as its state is shown; never what is not judged at all."""
+    whole = not_checked(options)
+    told = _told(d for d in differences(options) if d.in_part)
+    return {slug: why for slug, why in told.items() if slug not in whole}
+
+
+def _told(applying: Iterable[Difference]) -> dict[str, str]:
     told: dict[str, str] = {}
-    for d in differences(options):
+    for d in applying:
         where = f"under {d.policy}: " if d.policy else ""
         for slug in d.slugs:
             told.setdefault(slug, f"{where}{d.rule} ({d.source})")

@@ -46,6 +46,8 @@ class Judgement:
     failing_walks: int = 0
     walks: int = 0
     not_checked: Mapping[str, str] = field(default_factory=dict)
+    in_part: Mapping[str, str] = field(default_factory=dict)
+    """Invariants that are judged as far as the state is shown."""
     stub_calls: list[str] = field(default_factory=list)
     stopped: str = ""
     """Why the run ended before its plan; "": it did not."""
@@ -95,7 +97,8 @@ def judge(
 ) -> Judgement:
     """Walk until the plan is done; with ``wanted``, until the first of them is found."""
     used = random.SystemRandom().randrange(1 << 20) if seed is None else seed
-    run = Judgement(used, not_checked=process.about["not_checked"])
+    about = process.about
+    run = Judgement(used, not_checked=about["not_checked"], in_part=about["in_part"])
     known: set[str] = set()
     begin = monotonic()
     try:

@@ -25,9 +25,6 @@ from radixproof.stateful_tests.verdict import Counterexample
 BUDGET = 1500
 """Executions that shrinking the first counterexample may take; later ones take less."""
 
-BY_NODE = ("lock", "unlock", "host_lock", "host_unlock", "load_back")
-"""Operations that name a node, which a core without node objects cannot look up in passing."""
-
 Journal = Callable[[CacheConfig | Operation], None]
 """Told what is about to run, so that a process that dies leaves a trace behind."""
 
@@ -80,7 +77,7 @@ class Searcher:
         choose = RandomChooser(Random(seed))
         run = self.solo(draw_server(choose, limits, self.shape), reach)
         style = draw_style(choose, run.state)
-        style.weights = draw_weights(choose) | dict.fromkeys(BY_NODE, 0)
+        style.weights = draw_weights(choose)
         walk(run, choose, steps=steps, style=style)
         run.close()
         return Trace(run.config, tuple(run.operations))

@@ -26,6 +26,7 @@ from typing import Any
 import torch
 
 from radixproof.impl.sglang.loader import AUDIT
+from radixproof.impl.sglang.pools import options_of
 from radixproof.impl.sglang.release import NotSglang, Release
 from radixproof.impl.sglang.subject import from_release, open_sglang, where
 from radixproof.model.config import CacheConfig
@@ -35,7 +36,7 @@ from radixproof.model.options import TELLS_NO_EVENTS
 from radixproof.model.trace import dumps, loads, operation_to_json
 from radixproof.stateful_tests.configs import Limits
 from radixproof.stateful_tests.lockstep import Coverage
-from radixproof.stateful_tests.sglang.dialect import not_checked
+from radixproof.stateful_tests.sglang.dialect import in_part, not_checked
 from radixproof.stateful_tests.sglang.draw import Shape
 from radixproof.stateful_tests.sglang.legal import Reach
 from radixproof.stateful_tests.sglang.passable import PASSABLE
@@ -54,7 +55,8 @@ class Worker:
         self.say = say
         self.open = partial(open_sglang, release, core=core, name=name)
         shape = shape_of(release)
-        self.searcher = Searcher(self.open, release.options, shape, journal=self.journal)
+        self.options = options_of(release, core)
+        self.searcher = Searcher(self.open, self.options, shape, journal=self.journal)
 
     def journal(self, what: CacheConfig | Operation) -> None:
         if isinstance(what, CacheConfig):
@@ -116,8 +118,8 @@ class Worker:
         run = self.searcher.drawn(seed, limits_from(limits), Reach(**reach), steps=steps)
         self.say("done", trace=dumps(run))
 
-    def _steps(self, trace: str) -> None:
-        """Every step of a trace, unjudged: for comparing two subjects."""
+    def _steps(self, trace: str, look: bool) -> None:
+        """Every step of a trace, unjudged: for comparing two subjects. ``look``: states too."""
         whole = loads(trace)
         self.journal(whole.config)
         try:
@@ -129,7 +131,8 @@ class Worker:
         for operation in whole.operations:
             self.journal(operation)
             outcome = subject.apply(operation)
-            steps.append((outcome, subject.outward()))
+            state = subject.snapshot() if look else None
+            steps.append((outcome, subject.outward(), state))
         self.say("done", steps=pack(steps))
 
     def done(self, found: Counterexample | None, **more: Any) -> None:
@@ -184,14 +187,15 @@ def main(kind: type[Worker] = Worker) -> None:
     try:
         release = Release(root)
         worker = kind(release, core, name, say)
-        open_sglang(release, CacheConfig(host_full_slots=0, host_swa_slots=0), core, name)
+        worker.open(CacheConfig(host_full_slots=0, host_swa_slots=0)).snapshot()
     except (NotSglang, ConfigError) as problem:
         say("unusable", line=str(problem))
         return
     say(
         "ready",
-        options=sorted(release.options),
-        not_checked=dict(not_checked(release.options)),
+        options=sorted(worker.options),
+        not_checked=dict(not_checked(worker.options)),
+        in_part=dict(in_part(worker.options)),
         stubbed=dict(sorted(AUDIT.stubbed.items())),
     )
     for line in sys.stdin:

@@ -98,11 +98,6 @@ def test_what_is_no_release_is_one_line(subject: str, capsys: pytest.CaptureFixt
     assert subject.removeprefix("sglang").lstrip("=:") in told.err
 
 
-def test_the_rust_core_is_compared_not_judged(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", "--subject", "sglang==0.5.23", "--core", "rust"]) == 2
-    assert "radixproof diff" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     "bug",
     [
