@@ -16,7 +16,8 @@ from time import perf_counter
 
 from radixproof.invariants.catalogue import Step
 from radixproof.invariants.checker import IncrementalChecker, identical
-from radixproof.invariants.proofs.link import Explanation, explain
+from radixproof.invariants.proofs.link import explain
+from radixproof.invariants.proofs.slots.link import explain_slots
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Violation
 from radixproof.model.config import CacheConfig
@@ -58,15 +59,18 @@ class Coverage:
         self.links += other.links
 
 
-def link(found: Explanation, who: str, coverage: Coverage) -> list[Finding]:
-    """Counts an explained step; why it is no sequence of the transitions that are proved.
+def link(step: Step, who: str, coverage: Coverage) -> list[Finding]:
+    """Why a step is no sequence of the transitions that are proved, of the forest or of the slots.
 
-    A step that a release's option puts beyond the relation counts under the option's name, and is
-    neither held nor at fault.
+    Counts the step. One that a release's option puts beyond the forest counts under the option's
+    name, and is neither held nor at fault.
     """
-    if found.holds or found.beyond:
-        coverage.links[", ".join(found.beyond) or LINKED] += 1
-    return [] if found.beyond else [Finding(who, RELATION, None, f) for f in found.faults]
+    forest, slots = explain(step), explain_slots(step)
+    faults = [] if forest.beyond else forest.faults
+    faults = [*faults, *(f"of the slots: {fault}" for fault in slots.faults)]
+    if not faults:
+        coverage.links[", ".join(forest.beyond) or LINKED] += 1
+    return [Finding(who, RELATION, None, fault) for fault in faults]
 
 
 Clock = Callable[[str, float], None]
@@ -219,8 +223,8 @@ class Lockstep:
 
     def _explain(self, operation: Operation, outcome: Outcome, after: Snapshot) -> list[Finding]:
         """Why the subject's step is no sequence of the transitions that are proved."""
-        found = explain(Step(View(self._seen), operation, outcome, View(after)))
-        return link(found, self.subject.name, self.coverage)
+        step = Step(View(self._seen), operation, outcome, View(after))
+        return link(step, self.subject.name, self.coverage)
 
     def _counterexample(
         self,

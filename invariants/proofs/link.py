@@ -9,8 +9,7 @@ Nothing is assumed of the states in between. If no order is found, the step is n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from functools import cached_property
 
 from radixproof.invariants.catalogue import Step
@@ -18,6 +17,7 @@ from radixproof.invariants.proofs.abstraction import Abstraction, Unreadable
 from radixproof.invariants.proofs.beyond import unlinked
 from radixproof.invariants.proofs.finite import ROOT, Individual, Structure
 from radixproof.invariants.proofs.system import Theory
+from radixproof.invariants.proofs.taking import Explanation, NotAllowed, Taking
 from radixproof.invariants.proofs.theory import THEORY
 from radixproof.invariants.proofs.vocabulary import (
     HOLDER,
@@ -92,42 +92,6 @@ _PIN, _LOADS_PIN = ("pin", "match"), ("pin", "load")
 """Holders of locks that an operation takes and gives back before it returns."""
 
 
-class NotAllowed(Exception):
-    """A transition whose guard is false where it would have to happen."""
-
-    def __init__(self, told: str, conjuncts: Iterable[str] = ()) -> None:
-        super().__init__(told)
-        self.conjuncts = frozenset(conjuncts)
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """One transition of a decomposition, with the individuals it was about."""
-
-    name: str
-    about: tuple[Individual, ...]
-
-    def __str__(self) -> str:
-        return f"{self.name}({', '.join(map(str, self.about))})"
-
-
-@dataclass(slots=True)
-class Explanation:
-    """How a step decomposes; with faults: why it does not."""
-
-    taken: list[Taken]
-    faults: list[str] = field(default_factory=list)
-    complaints: frozenset[str] = frozenset()
-    """Relations that differ at the end, or conjuncts of a guard that are false on the way."""
-    beyond: tuple[str, ...] = ()
-    """Of a step with faults: options of the release that allow what no transition does. Such a step
-    is not linked; it neither holds nor is at fault."""
-
-    @property
-    def holds(self) -> bool:
-        return not self.faults
-
-
 def explain(step: Step, theory: Theory = THEORY) -> Explanation:
     """A sequence of transitions that leads from the state before to the state after."""
     try:
@@ -144,7 +108,7 @@ def explain(step: Step, theory: Theory = THEORY) -> Explanation:
     return first
 
 
-class _Decomposition:
+class _Decomposition(Taking):
     """One attempt. ``outliving``: a part of a deleted node may still be in the tree, or else
     what spells the same prefix was deleted and made anew."""
 
@@ -158,8 +122,6 @@ class _Decomposition:
         outliving: bool,
     ) -> None:
         self.step = step
-        self.theory = theory
-        self.may_take = MAY_TAKE[_kind(step)]
         self.names = after
         self.outliving = outliving
         ids = before.nodes | after.nodes
@@ -172,8 +134,8 @@ class _Decomposition:
         after.facts[stale] = set(self._stale(before, after))
         self.goal = after.structure(population)
         start = before.structure(population)
-        self.at = Structure(population, {**start.facts, short: frozenset(self._short())})
-        self.taken: list[Taken] = []
+        at = Structure(population, {**start.facts, short: frozenset(self._short())})
+        super().__init__(theory, at, MAY_TAKE[_kind(step)], op.NAMES[type(step.operation)])
 
     def run(self) -> Explanation:
         try:
@@ -183,20 +145,6 @@ class _Decomposition:
         differences = list(self._differences())
         relations = frozenset(relation for relation, _ in differences)
         return Explanation(self.taken, [told for _, told in differences], relations)
-
-    def take(self, name: str, *about: Individual) -> None:
-        """One transition, if the operation may do such a thing and the guard holds now."""
-        told = Taken(name, about)
-        if name not in self.may_take:
-            operation = op.NAMES[type(self.step.operation)]
-            raise NotAllowed(f"{told} is no part of {operation}")
-        transition = self.theory.transition(name)
-        given = dict(zip(transition.parameters, about, strict=True))
-        failing = self.at.failing(transition, given)
-        if failing:
-            raise NotAllowed(f"{told} is not allowed: not {', '.join(failing)}", failing)
-        self.at = self.at.after(transition.updates, given)
-        self.taken.append(told)
 
     def _decompose(self) -> None:
         if isinstance(self.step.operation, op.Reset) and is_ok(self.step):

@@ -30,7 +30,6 @@ POLICY = {
     " run a copy once (executing-copies-exactly-its-slots)",
     ("host-lock", "no-copy"): "who takes a lock and who copies are told apart by name only;"
     " the catalogue's receipts-change-only-for-their-owner speaks of it",
-    ("move-window", "read"): "policy: where nobody reads, the whole token is adopted",
 }
 """Survivors that restrict what no sentence of the theory speaks of."""
 

@@ -14,7 +14,6 @@ from typing import Protocol
 
 from radixproof.invariants.catalogue import Step
 from radixproof.invariants.checker import IncrementalChecker
-from radixproof.invariants.proofs.link import explain
 from radixproof.invariants.view import View
 from radixproof.model.config import CacheConfig
 from radixproof.model.errors import ErrorKind
@@ -100,7 +99,7 @@ class Solo:
         findings = [Finding(name, v.slug, v, v.fault.message) for v in violations]
         if self.relation:
             step = Step(View(before), operation, outcome, View(after))
-            findings += link(explain(step), name, self.coverage)
+            findings += link(step, name, self.coverage)
         if not after.loads:  # the release's own check is for a state without load-backs
             complaint = self.subject.check_itself()
             if complaint is not None:

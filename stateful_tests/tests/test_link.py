@@ -13,8 +13,13 @@ from radixproof.impl.torch_cache.subject import open_torch
 from radixproof.invariants.catalogue import Step
 from radixproof.invariants.checker import check_state, check_step
 from radixproof.invariants.proofs.beyond import SHOWS
-from radixproof.invariants.proofs.link import MAY_TAKE, Explanation, explain
+from radixproof.invariants.proofs.link import MAY_TAKE, explain
 from radixproof.invariants.proofs.slots.abstraction import broken
+from radixproof.invariants.proofs.slots.link import MAY_TAKE as SLOTS_MAY_TAKE
+from radixproof.invariants.proofs.slots.link import explain_slots
+from radixproof.invariants.proofs.slots.theory import RULES as SLOT_RULES
+from radixproof.invariants.proofs.slots.theory import SLOTS
+from radixproof.invariants.proofs.taking import Explanation
 from radixproof.invariants.proofs.theory import THEORY
 from radixproof.invariants.proofs.variants import RULES
 from radixproof.invariants.view import View
@@ -127,6 +132,63 @@ def test_link_and_catalogue_agree_on_right_and_wrong_caches() -> None:
     assert refused > 20
 
 
+# The slots
+
+
+def slot_link(observed: Observed) -> Explanation:
+    before, operation, outcome, after = observed
+    return explain_slots(Step(View(before), operation, outcome, View(after)))
+
+
+def test_every_step_is_in_the_relation_of_slots() -> None:
+    taken: Counter[str] = Counter()
+    for open_subject in (ReferenceModel, open_torch):
+        for seed in range(40):
+            for observed in walked(open_subject, seed):
+                found = slot_link(observed)
+                assert found.holds, (seed, observed[1], found)
+                taken.update(t.name for t in found.taken)
+        for path in corpus():
+            for observed in replayed(open_subject, load(path)):
+                found = slot_link(observed)
+                assert found.holds, (path, observed[1], found)
+    unseen = {t.name for t in SLOTS.transitions} - set(taken)
+    assert unseen == {"back-up-refused"}, "it changes nothing, and no link needs it"
+
+
+def test_the_link_of_slots_cries_no_wolf_on_wrong_caches() -> None:
+    for wrong in VARIANTS.values():
+        for seed in (0, 4):
+            for observed in walked(wrong.open, seed):
+                told = [*check_state(observed[3]), *check_step(*observed)]
+                found = slot_link(observed)
+                assert found.holds or told, (wrong.id, seed, observed[1], found)
+                if told:
+                    break
+
+
+@pytest.mark.parametrize("id", [r.id for r in SLOT_RULES])
+def test_a_wrong_cache_leaves_the_relation_of_slots(id: str) -> None:
+    variant = VARIANTS[id]
+    kept = [load(path) for path in corpus() if path.name.startswith(f"{id.lower()}-")]
+    runs = [
+        *(replayed(variant.open, trace) for trace in kept),
+        *(walked(variant.open, seed) for seed in range(30)),
+    ]
+    assert any(not slot_link(observed).holds for run in runs for observed in run)
+
+
+def test_slots_may_not_move_where_nothing_moves() -> None:
+    """Each operation may take transitions of its own kind alone, and every one is some kind's."""
+    assert set(SLOTS_MAY_TAKE) == set(OPERATIONS.values())
+    names = {t.name for t in SLOTS.transitions} - {"back-up-refused"}
+    assert set().union(*SLOTS_MAY_TAKE.values()) == names
+    trace = Trace(CacheConfig(), (op.Insert((1, 2)),))
+    before, _, outcome, after = next(iter(replayed(ReferenceModel, trace)))
+    found = slot_link((before, op.Execute("write"), outcome, after))
+    assert "no part of execute" in found.faults[0]
+
+
 OF_SLOTS = {
     "device-slots-have-one-owner",
     "host-slots-have-one-owner",
@@ -208,5 +270,7 @@ def test_a_step_beyond_the_relation_is_neither_held_nor_at_fault() -> None:
     assert not found.holds
     assert found.beyond == (UNPINNED_LOADS,)
     coverage = Coverage()
-    assert count_link(found, "it", coverage) == []
+    assert (
+        count_link(Step(View(known[0]), operation, outcome, View(known[3])), "it", coverage) == []
+    )
     assert coverage.links == {UNPINNED_LOADS: 1}

@@ -1,8 +1,8 @@
 """A snapshot as a structure of the theory of slots, and which of its sentences are false there.
 
-Tokens of the tree are (node, position in the prefix), positions of requests (request, index). The
-theory has one host pool; it is read from the FULL one. What a list holds twice is given to nobody
-as well, so that it has two owners.
+Tokens of the tree are named by the prefix that their page ends, which a split does not change, and
+positions of requests by (request, index). The theory has one host pool; it is read from the FULL
+one. What a list holds twice is given to nobody as well, so that it has two owners.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from radixproof.invariants.proofs.finite import Structure
-from radixproof.invariants.proofs.logic import Relation
+from radixproof.invariants.proofs.finite import Individual, Structure
+from radixproof.invariants.proofs.logic import Relation, Sort
 from radixproof.invariants.proofs.slots.theory import SLOTS
 from radixproof.invariants.proofs.slots.vocabulary import (
     CELL,
@@ -43,6 +43,12 @@ def broken(view: View) -> list[str]:
 
 
 def structure(view: View) -> Structure:
+    facts = read(view)
+    return Structure(population(view, facts), {r: frozenset(f) for r, f in facts.items()})
+
+
+def read(view: View) -> Facts:
+    """What holds in a state."""
     facts: Facts = {r: set() for r in SLOTS.signature.relations}
     for pool, relation, held in (
         ("full", free, full_at),
@@ -53,14 +59,27 @@ def structure(view: View) -> Structure:
     facts[leads] = {(x, w) for x, w in enumerate(view.full_to_swa) if w}
     _tree(view, facts)
     _requests(view, facts)
-    population: dict[Any, tuple[Any, ...]] = {
+    return facts
+
+
+def population(view: View, *states: Facts) -> dict[Sort, tuple[Individual, ...]]:
+    """All slots there are, and every token and position that the states speak of."""
+    held = [f for facts in states for r in (full_at, swa_at, host_at) for f in facts[r]]
+    rows = [f for facts in states for f in facts[row]]
+    return {
         SLOT: _slots(view, "full"),
         WINDOW_SLOT: _slots(view, "swa"),
         HOST_SLOT: _slots(view, "host_full"),
-        CELL: tuple({f[0] for r in (full_at, swa_at, host_at) for f in facts[r]}),
-        POSITION: tuple({f[0] for f in facts[row]}),
+        CELL: tuple(dict.fromkeys(f[0] for f in held)),
+        POSITION: tuple(dict.fromkeys(f[0] for f in rows)),
     }
-    return Structure(population, {r: frozenset(f) for r, f in facts.items()})
+
+
+def cell_of(view: View, namespace: str, units: tuple[int, ...], i: int) -> Individual:
+    """The token at position i of a prefix: siblings share no page, but they may share tokens."""
+    size = view.config.page_size
+    page_end = (i // size + 1) * size
+    return f"{namespace}:{' '.join(map(str, units[:page_end]))}@{i}"  # a string is hashed once
 
 
 def _slots(view: View, name: str) -> tuple[int, ...]:
@@ -86,15 +105,16 @@ def _tree(view: View, facts: Facts) -> None:
             (host_at, n.full.host),
         ):
             for i, x in enumerate(slots or (), start=n.start):
-                facts[held].add(((n.id, i), x))
+                facts[held].add((cell_of(view, n.namespace, n.tokens, i), x))
         if n.full.device is not None:
-            facts[resident].update(((n.id, i),) for i in range(n.start, n.end))
+            cells = (cell_of(view, n.namespace, n.tokens, i) for i in range(n.start, n.end))
+            facts[resident].update((cell,) for cell in cells)
 
 
 def _requests(view: View, facts: Facts) -> None:
     for r in view.requests:
         lender = {
-            i: view.nodes[at].id
+            i: cell_of(view, r.namespace, view.nodes[at].tokens, i)
             for at in view.path(r.last_node)
             for i in range(view.nodes[at].start, view.nodes[at].end)
         }
@@ -103,4 +123,4 @@ def _requests(view: View, facts: Facts) -> None:
             if i >= r.protected:
                 facts[owned].add(((r.name, i),))
             elif i in lender:
-                facts[reads].add(((r.name, i), (lender[i], i)))
+                facts[reads].add(((r.name, i), lender[i]))

@@ -42,7 +42,7 @@ from radixproof.invariants.proofs.slots.vocabulary import (
 )
 from radixproof.invariants.proofs.system import Transition
 
-at, other = parameter("at", POSITION), parameter("other", POSITION)
+at = parameter("at", POSITION)
 cell = parameter("cell", CELL)
 mine, theirs = parameter("mine", SLOT), parameter("theirs", SLOT)
 window = parameter("window", WINDOW_SLOT)
@@ -110,6 +110,36 @@ allocate = Transition(
     ),
 )
 
+allocate_full = Transition(
+    "allocate-full",
+    "Where there is no SWA, a request gets a FULL slot alone.",
+    (at, mine),
+    {
+        "free": free(mine),
+        "position-new": forall(y)(~row(at, y)) & forall(c)(~reads(at, c)),
+    },
+    (
+        loses(free(x), x.is_(mine)),
+        gains(row(p, x), p.is_(at) & x.is_(mine)),
+        gains(owned(p), p.is_(at)),
+    ),
+)
+
+borrow = Transition(
+    "borrow",
+    "An admitted request reads a token that the tree has.",
+    (at, cell, theirs),
+    {
+        "token-there": full_at(cell, theirs),
+        "position-new": forall(y)(~row(at, y)) & forall(c)(~reads(at, c)),
+    },
+    (
+        loses(owned(p), p.is_(at)),
+        gains(row(p, x), p.is_(at) & x.is_(theirs)),
+        gains(reads(p, c), p.is_(at) & c.is_(cell)),
+    ),
+)
+
 slide = Transition(
     "slide",
     "A request gives back the SWA slot of a position that left its window.",
@@ -162,13 +192,12 @@ adopt = Transition(
 
 move_window = Transition(
     "move-window",
-    "A tombstone that somebody reads keeps its FULL slot and takes the SWA slot of the request's.",
-    (at, mine, cell, theirs, other),
+    "A tombstone that may be read keeps its FULL slot and takes the SWA slot of the request's.",
+    (at, mine, cell, theirs),
     {
         **own,
         "token-there": full_at(cell, theirs),
         "tombstone": without_swa(cell),
-        "read": reads(other, cell),
     },
     (
         gains(free(x), x.is_(mine)),
@@ -277,6 +306,8 @@ evict_host = Transition(
 
 TRANSITIONS = (
     allocate,
+    allocate_full,
+    borrow,
     slide,
     hand_over,
     duplicate,
