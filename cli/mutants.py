@@ -9,7 +9,7 @@ from radixproof.cli import as_json
 from radixproof.cli.errors import HELD, UsageError
 from radixproof.cli.options import add_json, add_limits, limits_of, natural, positive, writable
 from radixproof.impl.sglang.wheels import NoSuchRelease, locate, require_packages
-from radixproof.stateful_tests.mutation.campaign import Dirty, Verdict, campaign
+from radixproof.stateful_tests.mutation.campaign import Baseline, Verdict, baseline, campaign
 from radixproof.stateful_tests.sglang.judge import Plan
 
 
@@ -32,17 +32,25 @@ def run(args: argparse.Namespace) -> int:
     rows: list[Verdict] = []
     try:
         require_packages()
-        for verdict in campaign(locate(args.subject), plan, args.seed, args.count):
+        source = locate(args.subject)
+        known = baseline(source, plan, args.seed)
+        print(_known(known), flush=True)
+        for verdict in campaign(source, plan, args.seed, args.count, known):
             rows.append(verdict)
             print(_line(verdict), flush=True)
             as_json.write(target, _result(args, rows))
-    except (NoSuchRelease, Dirty) as problem:
+    except NoSuchRelease as problem:
         raise UsageError(str(problem)) from None
     except KeyboardInterrupt:
         print(_summary(rows))
         raise UsageError("interrupted; the mutants above were judged") from None
     print(_summary(rows))
     return HELD
+
+
+def _known(known: Baseline) -> str:
+    own = f"; of its own it shows {', '.join(sorted(known.own))}" if known.own else ""
+    return f"{len(known.places)} changes of code that the walks run{own}"
 
 
 def _line(v: Verdict) -> str:

@@ -23,10 +23,6 @@ from radixproof.stateful_tests.verdict import CRASH, OWN_CHECK
 ANYTHING = frozenset((*CATALOGUE, CRASH, OWN_CHECK))
 
 
-class Dirty(Exception):
-    """The release itself does not hold on these walks, so no mutant of it can be told from it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """``caught_by``: slugs of the first counterexample, () if there was none in all walks.
@@ -42,34 +38,40 @@ class Verdict:
     trouble: str = ""
 
 
-def changeable(source: Source, plan: Plan, seed: int) -> list[tuple[str, Site]]:
-    """Every change of a place that the walks run. Raises ``Dirty``."""
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What the walks run of the release as it is, and what they find wrong with it already."""
+
+    places: list[tuple[str, Site]]
+    own: frozenset[str]
+    """Slugs that tell no mutant from the release."""
+
+
+def baseline(source: Source, plan: Plan, seed: int) -> Baseline:
+    """The walks of the plan on a copy that notes which places it runs."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = planting.marked(source.root, Path(scratch) / "marked")
         with ReleaseProcess(replace(source, root=folder), {}) as process:
-            run = judge(process, replace(plan, wanted=ANYTHING), seed)
-        if run.found:
-            raise Dirty(
-                f"{source.name} itself shows {', '.join(run.found[0].counterexample.slugs)}"
-            )
+            run = judge(process, replace(plan, shrinks=False), seed)
         ran = planting.reached(folder)
-    found = []
+    places = []
     for name in planting.modules_of(source.root):
         text = (source.root / name).read_text(encoding="utf-8")
-        found += [(name, s) for s in sites(text) if (name, s.begin, s.end) in ran]
-    return found
+        places += [(name, s) for s in sites(text) if (name, s.begin, s.end) in ran]
+    return Baseline(places, frozenset(s for f in run.found for s in f.counterexample.slugs))
 
 
-def campaign(source: Source, plan: Plan, seed: int, count: int) -> Iterator[Verdict]:
-    """``count`` mutants, drawn from all. Raises ``Dirty``."""
-    places = changeable(source, plan, seed)
-    for module, site in Random(seed).sample(places, min(count, len(places))):
+def campaign(
+    source: Source, plan: Plan, seed: int, count: int, known: Baseline
+) -> Iterator[Verdict]:
+    """``count`` mutants, drawn from all."""
+    plan = replace(plan, wanted=ANYTHING - known.own, shrinks=False)
+    for module, site in Random(seed).sample(known.places, min(count, len(known.places))):
         yield judged(source, plan, seed, module, site)
 
 
 def judged(source: Source, plan: Plan, seed: int, module: str, site: Site) -> Verdict:
-    """One mutant under the walks of the plan."""
-    plan = replace(plan, wanted=ANYTHING, shrinks=False)
+    """One mutant under the walks of the plan, until something that the plan wants shows."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = planting.mutant(source.root, Path(scratch) / "mutant", module, site)
         try:
@@ -80,7 +82,8 @@ def judged(source: Source, plan: Plan, seed: int, module: str, site: Site) -> Ve
     if run.stopped:
         return Verdict(module, site, trouble=run.stopped)
     steps = run.coverage.steps
-    if not run.found:
+    wanted = [f.counterexample for f in run.found if plan.wanted & set(f.counterexample.slugs)]
+    if not wanted:
         return Verdict(module, site, steps=steps)
-    first = run.found[0].counterexample
+    first = wanted[0]
     return Verdict(module, site, first.slugs, first.findings[0].message, steps)
