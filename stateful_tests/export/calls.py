@@ -98,9 +98,10 @@ class Calls:
         return f"{self._of('request', o.request)}.prefill({o.count})"
 
     def _decode(self, o: op.Decode) -> str:
-        if o.ahead:
-            raise NotExportable("a unit test of the cache takes no slots for drafts")
-        return f"{self._of('request', o.request)}.decode({list(o.tokens)})"
+        return f"{self._of('request', o.request)}.decode({_arguments(o, 'tokens')})"
+
+    def _release_window(self, o: op.ReleaseWindow) -> str:
+        return f"{self._of('request', o.request)}.release_window()"
 
     def _slide_window(self, o: op.SlideWindow) -> str:
         return f"{self._of('request', o.request)}.slide_window()"
@@ -114,7 +115,7 @@ class Calls:
 
 _RENAMED = {"mem_quota": "quota"}
 _OF_ADMISSION = ("load_back", "mem_quota")
-_ARGUMENTS = ("namespace", "swa_evicted", "priority", "full", "swa", *_OF_ADMISSION)
+_ARGUMENTS = ("namespace", "swa_evicted", "priority", "full", "swa", "ahead", *_OF_ADMISSION)
 
 
 def _arguments(o: op.Operation, *positional: str, only: tuple[str, ...] = _ARGUMENTS) -> str:

@@ -89,6 +89,7 @@ class Cache:
         self.host_pools: dict[str, Any] = {}
         self.running: list[Any] = []
         self.inserted: tuple[str, tuple[int, ...]] = ("", ())
+        self.used: tuple[str, tuple[int, ...]] = ("", ())
         self.quota = 0
 
     def start_hicache(self, *, ratio: float, write_policy: str, load_back_threshold: int) -> None:
@@ -160,7 +161,7 @@ class Cache:
             evicted["swa_evicted_seqlen"] = swa_evicted
         elif swa_evicted:
             evicted["component_evicted_seqlens"] = {ComponentType.SWA: swa_evicted}
-        self.inserted = (namespace, tuple(tokens[:length]))
+        self.used = self.inserted = (namespace, tuple(tokens[:length]))
         result = self.tree.insert(
             InsertParams(
                 key=self.key(tokens[:length], namespace),
@@ -175,6 +176,7 @@ class Cache:
         return result
 
     def match(self, tokens: Sequence[int], *, namespace: str = "") -> Any:
+        self.used = (namespace, tuple(tokens))
         return self.tree.match_prefix(MatchPrefixParams(key=self.key(tokens, namespace)))
 
     def node(self, tokens: Sequence[int], namespace: str = "") -> Any:

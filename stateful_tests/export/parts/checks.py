@@ -170,6 +170,23 @@ class Checks(unittest.TestCase):
         }
         self.assertEqual(changed, {}, "nobody locked or unlocked, yet these counts changed")
 
+    def an_early_release_that_is_due_is_made(
+        self, cache: Cache, before: State, after: State
+    ) -> None:
+        swa = [k for k in before.locks if k[:2] == ("SWA", "device")]
+        held = [sum(state.locks.get(k, 0) for k in swa) for state in (before, after)]
+        self.assertLess(held[1], held[0], "SWA locks after and before")
+
+    # Recency
+
+    def what_is_not_used_keeps_its_place(self, cache: Cache, before: State, after: State) -> None:
+        parts = {(s.namespace, s.tokens): s.prefixes() for s in before.nodes}
+        rank = {(name[0], p): i for i, name in enumerate(before.windows) for p in parts[name]}
+        space, key = cache.used
+        unused = [n for n in after.windows if n[0] != space or key[: len(n[1])] != n[1]]
+        order = [rank[name] for name in unused if name in rank]
+        self.assertEqual(order, sorted(order), f"old places in the SWA list of {unused}")
+
     # Content
 
     def device_slots_hold_their_prefix(self, cache: Cache, before: State, after: State) -> None:

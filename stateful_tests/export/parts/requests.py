@@ -51,6 +51,7 @@ class Request:
 
     def refuse(self) -> "Request":
         """Matched and pinned while the budget is added up, and let go because it is too small."""
+        self.cache.used = (self.namespace, self.tokens[:-1])
         self.req.init_next_round_input(self.tree)
         with PrefillAdder._lock_node(self.batch, self.req.last_node):
             return self
@@ -142,8 +143,9 @@ class Request:
     # Steps
 
     def grow(self, count: int) -> bool:
-        """Slots for ``count`` more tokens; False: there is no memory, nothing happened."""
+        """Slots for the next ``count`` tokens; False: there is no memory, nothing happened."""
         page, have = self.cache.page_size, len(self.row)
+        count = max(0, self.committed + count - have)
         fresh = -(-(have + count) // page) * page - -(-have // page) * page
         if fresh and not self.cache.make_room(fresh):
             return False
@@ -212,8 +214,9 @@ class Request:
         as_list = isinstance(self.req.output_ids, list)
         self.req.output_ids = list(sampled) if as_list else array("q", sampled)
 
-    def decode(self, tokens: Sequence[int]) -> bool:
-        if not self.grow(len(tokens)):
+    def decode(self, tokens: Sequence[int], *, ahead: int = 0) -> bool:
+        """``ahead``: slots for tokens beyond, as speculative decoding takes them for drafts."""
+        if not self.grow(len(tokens) + ahead):
             return False
         self.output(tokens)
         self.compute(len(tokens))
@@ -222,11 +225,28 @@ class Request:
     def slide_window(self) -> None:
         ScheduleBatch._evict_swa(self.batch, self.req, self.committed)
 
+    def release_window(self) -> None:
+        """The SWA part of the lock is given back, once a window was decoded."""
+        req, tree = self.req, self.tree
+        if self.committed - self.prompt < self.cache.window:
+            return
+        receipt = getattr(req, "lock_receipt", req)
+        if CHECKPOINTS:
+            tree.release_swa_prefix_lock(req)
+        elif hasattr(tree, "dec_swa_lock_only") and receipt.swa_uuid_for_lock is not None:
+            skipped = [req.skip_lock_node_ids] if hasattr(req, "skip_lock_node_ids") else []
+            of_request = [req.swa_uuid_for_lock, *skipped] if receipt is req else [receipt]
+            tree.dec_swa_lock_only(req.last_node, *of_request)
+            req.swa_prefix_lock_released = True
+
     # The end
 
     def finish(self) -> None:
+        """Requests end with their frees held back until all of a batch have ended."""
         self.req.finished_reason = FINISH_LENGTH(length=len(self.req.output_ids))
+        self.cache.allocator.free_group_begin()
         self.release(True)
+        self.cache.allocator.free_group_end()
 
     def abort(self) -> None:
         if self not in self.cache.running:
