@@ -125,9 +125,8 @@ class Release:
             options.TELLS_NO_EVENTS: "enable_kv_cache_events" not in tree,
             options.SHARES_BLOCKS: True,
             options.BINDS_BY_BATCH: True,
-            options.COPIES_STATES_AT_ONCE: not hasattr(
-                self.schedule_batch.ScheduleBatch, "_collect_deferred_mamba_cow_and_clear"
-            ),
+            options.COPIES_STATES_AT_ONCE: "_collect_deferred_mamba_cow_and_clear"
+            not in vars(self.schedule_batch.ScheduleBatch),
             options.BRANCHES_BEYOND_STATES: "mamba_boundary_len" in parts,
             options.REFRESHES_ONE_STATE: "refresh_lru" in vars(self.components.MambaComponent),
         }

@@ -86,7 +86,7 @@ class States:
     def settle(self, reqs: Sequence[Any]) -> None:
         """What a batch does to the slots of its requests before it computes."""
         batch_kind = self.built.release.schedule_batch.ScheduleBatch
-        collect = getattr(batch_kind, "_collect_deferred_mamba_cow_and_clear", None)
+        collect = vars(batch_kind).get("_collect_deferred_mamba_cow_and_clear")
         if collect is None:
             return
         batch = SimpleNamespace()

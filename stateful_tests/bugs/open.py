@@ -18,7 +18,10 @@ TRACES = Path(__file__).parent / "open"
 
 @dataclass(frozen=True, slots=True)
 class OpenDefect:
-    """``since``: the first release of those driven that shows it; ``before``: the last without."""
+    """``since``: the first release of those driven that shows it; ``before``: the last without.
+
+    ``before`` is "" where none of those driven is without it.
+    """
 
     id: str
     title: str
@@ -43,6 +46,22 @@ OPEN = {
             "0.5.20",
             "0.5.23",
             frozenset({"events-tell-what-is-resident"}),
+        ),
+        OpenDefect(
+            "pinned-states",
+            "states whose backup is in flight are in no budget: the next one finds no slot",
+            "0.5.21",
+            "0.5.22",
+            "0.5.23",
+            frozenset({"no-crash"}),
+        ),
+        OpenDefect(
+            "state-of-a-refused-load",
+            "a request whose load-back is refused keeps its device prefix and starts from zeros",
+            "",
+            "0.5.13",
+            "0.5.23",
+            frozenset({"an-admitted-request-gets-its-prefixs-state"}),
         ),
     )
 }

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from radixproof.model.config import FULL, SWA, WRITE_BACK, WRITE_THROUGH
+from radixproof.model.config import FULL, MAMBA, SWA, WRITE_BACK, WRITE_THROUGH
 from radixproof.model.trace import Trace
 from radixproof.stateful_tests.configs import Limits
 from radixproof.stateful_tests.corpus import load
@@ -127,6 +127,17 @@ RELEASE_BUGS = {
             "P3 P6 P9",
             frozenset({"no-crash", "device-slots-hold-their-prefix"}),
             Limits((FULL,), WRITE_BACK),
+        ),
+        ReleaseBug(
+            "27038",
+            "copy-on-write unlocks without its window's mark, up to the root: another request's"
+            " window is released",
+            "0.5.12.post1",
+            "0.5.13",
+            "P5 P6",
+            frozenset({"state-locks-never-exceed-window-locks"}),
+            Limits((FULL, SWA, MAMBA), WRITE_THROUGH, host=False),
+            by_hand=True,
         ),
         ReleaseBug(
             "29352",

@@ -37,6 +37,8 @@ def why_illegal(state: Snapshot, operation: op.Operation) -> str | None:
         _holders(state) >= most
     ):
         return "a server runs one request for every three state slots"
+    if isinstance(operation, op.Insert) and operation.swa_evicted > _frontier(state, operation):
+        return "a state is handed over with the window that leads up to it"
     if isinstance(operation, op.Prepare) and not state.pools[MAMBA].free_slots:
         return "a look that would evict a state is seen as an admission"
     batch = unsettled(state)
@@ -64,7 +66,16 @@ def made_legal(state: Snapshot, operation: op.Operation) -> op.Operation:
     """The same operation without the arguments that no such server gives."""
     if state.config.has_mamba and isinstance(operation, op.Admit | op.Proceed):
         return replace(operation, load_back=True)
+    if state.config.has_mamba and isinstance(operation, op.Insert):
+        return replace(
+            operation, swa_evicted=min(operation.swa_evicted, _frontier(state, operation))
+        )
     return operation
+
+
+def _frontier(state: Snapshot, insert: op.Insert) -> int:
+    """How far a request that ends with these tokens can have slid its window."""
+    return max(0, len(insert.tokens) - state.config.sliding_window)
 
 
 def _holders(state: Snapshot) -> int:

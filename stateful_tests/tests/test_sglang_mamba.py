@@ -13,6 +13,7 @@ import pytest
 from radixproof.cli.main import main
 from radixproof.cli.releases import start
 from radixproof.impl.sglang.wheels import PYTHON, fetch
+from radixproof.impl.torch_cache.subject import open_torch
 from radixproof.model import operations as op
 from radixproof.model.config import (
     FULL,
@@ -24,9 +25,11 @@ from radixproof.model.config import (
 )
 from radixproof.model.reference import ReferenceModel
 from radixproof.model.trace import Trace, dumps
+from radixproof.stateful_tests.bugs.open import OPEN
 from radixproof.stateful_tests.configs import Limits
 from radixproof.stateful_tests.lockstep import Coverage
-from radixproof.stateful_tests.sglang.judge import Plan, judge
+from radixproof.stateful_tests.replay import replay
+from radixproof.stateful_tests.sglang.judge import Plan, judge, replay_on
 from radixproof.stateful_tests.sglang.legal import why_illegal
 from radixproof.stateful_tests.tests.broken import broken_copy
 
@@ -160,3 +163,17 @@ def test_a_release_without_a_host_tier_for_three_components_says_so(
     told = capsys.readouterr().err
     assert "no host tier for full,swa,mamba" in told
     assert len(told.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("defect", ["pinned-states", "state-of-a-refused-load"])
+def test_an_open_defect_is_not_in_our_own_cache(defect: str) -> None:
+    assert replay(OPEN[defect].trace(), open_torch) is None
+
+
+def test_a_refused_load_leaves_a_state_of_zeros() -> None:
+    """The latest release still does it."""
+    defect = OPEN["state-of-a-refused-load"]
+    with start(f"sglang=={defect.latest}", PYTHON, {}) as running:
+        found = replay_on(running, defect.trace())
+    assert found is not None
+    assert defect.wanted <= set(found.slugs)
