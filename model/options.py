@@ -43,6 +43,9 @@ TELLS_NO_EVENTS = "tells-no-events"
 SHARES_BLOCKS = "shares-blocks"
 """Block hashes, and so KV events, leave the namespace out (U-17). SGLang, unless it writes the
 events of one router (from 0.5.22 on)."""
+STRIPS_THINKING = "strips-thinking"
+"""A request that thinks ends as if it had been aborted after its prompt. SGLang, where the server
+argument ``strip_thinking_cache`` is set."""
 CHUNKS_COUNT_HITS = "chunks-count-hits"
 """Every insert of a request counts, each node once a request (10.2, 10). SGLang since 0.5.22."""
 BINDS_BY_BATCH = "binds-by-batch"

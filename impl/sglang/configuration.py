@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
@@ -52,7 +53,7 @@ def server_arguments(config: CacheConfig) -> SimpleNamespace:
             mamba_track_interval=1,
         ),
         speculative_algorithm=_speculation(config),
-        strip_thinking_cache=False,
+        strip_thinking_cache=is_set(STRIP_THINKING),
         enable_streaming_session=False,
         enable_cache_report=False,
         enable_metrics=False,
@@ -65,6 +66,15 @@ def server_arguments(config: CacheConfig) -> SimpleNamespace:
         tp_size=1,
         pp_size=1,
     )
+
+
+STRIP_THINKING = "strip_thinking_cache"
+"""The server argument by which only the prompt of a request that thinks is cached at its end."""
+
+
+def is_set(argument: str) -> bool:
+    """Whether the environment of this process (``--set NAME=1``) turns a server argument on."""
+    return os.environ.get(argument, "0") not in ("", "0")
 
 
 def _speculation(config: CacheConfig) -> str | None:

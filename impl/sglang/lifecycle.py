@@ -23,6 +23,7 @@ from radixproof.impl.sglang.pools import Built
 from radixproof.impl.sglang.release import accepted
 from radixproof.impl.sglang.states import States
 from radixproof.model.config import FULL, SWA
+from radixproof.model.options import STRIPS_THINKING
 
 MAX_NEW_TOKENS = 1 << 20
 """No request ends by length before the trace ends it."""
@@ -325,6 +326,8 @@ class Lifecycle:
         output = [*running.tokens[running.origin_len :], *pending]
         as_list = isinstance(running.req.output_ids, list)
         running.req.output_ids = output if as_list else array("q", output)
+        if STRIPS_THINKING in self.release.options and output:
+            running.req.reasoning_tokens = len(output)
 
     def slide_window(self, running: Running) -> None:
         """``ScheduleBatch._evict_swa`` with the number of tokens before the one to compute."""

@@ -124,6 +124,7 @@ class Release:
             options.WAITS_UNLOCKED: True,
             options.TELLS_NO_EVENTS: "enable_kv_cache_events" not in tree,
             options.SHARES_BLOCKS: True,
+            options.STRIPS_THINKING: configuration.is_set(configuration.STRIP_THINKING),
             options.BINDS_BY_BATCH: True,
             options.COPIES_STATES_AT_ONCE: "_collect_deferred_mamba_cow_and_clear"
             not in vars(self.schedule_batch.ScheduleBatch),

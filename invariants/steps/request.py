@@ -18,7 +18,7 @@ from radixproof.invariants.steps.compare import (
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
-from radixproof.model.options import STOPS_AT_BRANCHES
+from radixproof.model.options import STOPS_AT_BRANCHES, STRIPS_THINKING
 from radixproof.model.snapshot import Candidate, Request
 
 _RUNNING = (op.Prefill, op.Decode, op.SlideWindow, op.Finish, op.Abort)
@@ -269,7 +269,8 @@ def an_ended_request_holds_nothing(step: Step) -> Iterator[Fault]:
 @step_invariant(
     "S-finish-2",
     op.Finish,
-    formula="ok => floor_page(committed) tokens of the request are on device in the tree",
+    formula="ok => floor_page(committed) tokens of the request are on device in the tree (option"
+    " strips-thinking: of its prompt)",
     without_it="A conversation's next turn would compute all of this one again.",
     taught_by="M-33",
 )
@@ -281,7 +282,8 @@ def a_finished_request_is_cached(step: Step) -> Iterator[Fault]:
     r = _request(step.before, step.operation.request)
     if r is None or step.after.config.disable:
         return
-    done = aligned(step.after, r.tokens[: r.committed])
+    kept = r.prompt_len if STRIPS_THINKING in step.after.options else r.committed
+    done = aligned(step.after, r.tokens[: min(kept, r.committed)])
     path = path_to(step.after, r.namespace, done)
     on_device = sum(len(step.after.nodes[i].full.device or ()) for i in path)
     if on_device != len(done):

@@ -6,7 +6,8 @@ row of releases.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from radixproof.model.trace import Trace
@@ -31,6 +32,8 @@ class OpenDefect:
     wanted: frozenset[str]
     """Slugs of the oracles that show it."""
     reach: Reach = DEFAULT
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Opt-in flags of the release without which it cannot happen."""
 
     def trace(self) -> Trace:
         return load(TRACES / f"{self.id}.json")
@@ -62,6 +65,16 @@ OPEN = {
             "0.5.13",
             "0.5.23",
             frozenset({"an-admitted-request-gets-its-prefixs-state"}),
+        ),
+        OpenDefect(
+            "thinking-after-retraction",
+            "with strip_thinking_cache a request that was retracted frees slots of the tree when it"
+            " ends",
+            "",
+            "0.5.12.post1",
+            "0.5.23",
+            frozenset({"device-slots-have-one-owner"}),
+            environment={"strip_thinking_cache": "1"},
         ),
     )
 }

@@ -32,13 +32,13 @@ def test_every_trace_and_every_page_is_of_an_open_defect() -> None:
 @DEFECTS
 def test_an_open_defect_is_in_the_latest_release(defect: OpenDefect) -> None:
     for version in (defect.since, defect.latest):
-        with start(f"sglang=={version}", PYTHON, {}) as running:
+        with start(f"sglang=={version}", PYTHON, defect.environment) as running:
             found = replay_on(running, defect.trace(), defect.reach)
         assert found is not None
         assert defect.wanted & set(found.slugs)
     if not defect.before:
         return
     coverage = Coverage()
-    with start(f"sglang=={defect.before}", PYTHON, {}) as running:
+    with start(f"sglang=={defect.before}", PYTHON, defect.environment) as running:
         assert replay_on(running, defect.trace(), defect.reach, coverage) is None
     assert coverage.steps == len(defect.trace().operations)

@@ -11,6 +11,7 @@ from radixproof.cli.releases import start
 from radixproof.impl.sglang.wheels import PYTHON, fetch
 from radixproof.model import operations as op
 from radixproof.model.config import FULL, SWA, CacheConfig
+from radixproof.model.options import STRIPS_THINKING
 from radixproof.model.trace import Trace
 from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.sglang.judge import replay_on
@@ -64,6 +65,24 @@ def test_a_request_without_a_batch_is_not_retracted(release: ReleaseProcess) -> 
     trace = Trace(CacheConfig(components=(FULL,)), (op.Admit("r", PROMPT), op.Retract("r")))
     assert replay_on(release, trace, coverage=coverage) is None
     assert coverage.outcomes["retract", "E_PROTO"] == 1
+
+
+def test_a_request_that_thinks_leaves_its_prompt() -> None:
+    """With the server argument set; what comes of it after a retraction is docs/findings."""
+    operations = (
+        op.Admit("r", PROMPT),
+        op.Prefill("r", 5),
+        op.Decode("r", (6, 7, 8)),
+        op.Finish("r"),
+        op.Evict(full=5),
+        op.Reset(),
+    )
+    coverage = Coverage()
+    trace = Trace(without_host(FULL), operations)
+    with start("sglang==0.5.23", PYTHON, {"strip_thinking_cache": "1"}) as running:
+        assert STRIPS_THINKING in running.about["options"]
+        assert replay_on(running, trace, coverage=coverage) is None
+    assert {kind for _, kind in coverage.outcomes} == {"ok"}
 
 
 FORGETS_THE_LOCK = """
