@@ -84,12 +84,12 @@ class Checks(unittest.TestCase):
             claims = Counter(after.free[component, "device"])
             claims.update(v for k, v in after.slots.items() if k[:2] == (component, "device"))
             for request in cache.running:
-                row = request.row.tolist()
-                row += range(row[-1] + 1, row[-1] + 1 + -len(row) % cache.page_size) if row else ()
-                own = row[request.protected() :]
+                row, begin = request.row.tolist(), request.protected()
                 if component == "SWA":
                     table = cache.allocator.full_to_swa_index_mapping.tolist()
-                    own = [table[x] for x in row[max(request.protected(), request.swa_evicted()) :]]
+                    row, begin = [table[x] for x in row], max(begin, request.swa_evicted())
+                rest = -len(row) % cache.page_size  # of the page that it has begun
+                own = [*row, *(row[-1] + 1 + i for i in range(rest))][begin:]
                 claims.update(own)
             slots = cache.full_slots if component == "FULL" else cache.swa_slots
             everything = range(cache.page_size, cache.page_size + slots)
