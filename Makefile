@@ -17,6 +17,12 @@ test: $(READY) lint
 nightly: $(READY)
 	$(BIN)/pytest -m nightly
 
+# What the machine alone, without tests and corpus, reaches of the specification: lines and branches.
+coverage: $(READY)
+	mkdir -p .radixproof
+	$(BIN)/coverage run -m radixproof.stateful_tests.model_coverage
+	$(BIN)/coverage report
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -273,9 +273,7 @@ class _Canonical:
         self.pages: dict[str, dict[int, int]] = {pool: {} for pool in snapshot.pools}
         self.unwritten = _unwritten(snapshot)
 
-    def rename(self, pool: str, slots: Slots | None) -> Slots | None:
-        if slots is None:
-            return None
+    def rename(self, pool: str, slots: Slots) -> Slots:
         names, page = self.pages[pool], self.snapshot.pools[pool].page_size
         return tuple(names.setdefault(s // page, len(names)) * page + s % page for s in slots)
 

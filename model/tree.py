@@ -123,9 +123,6 @@ class Tree:
         """``path(n)``: nodes from the root's child to the node."""
         return list(self.upwards(node))[::-1]
 
-    def children(self, node: Page) -> list[Page]:
-        return [self.end_of(page) for page in node.below.values()]
-
     def end_of(self, page: Page) -> Page:
         """The node that a page belongs to."""
         while page.record is None:

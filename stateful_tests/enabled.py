@@ -30,6 +30,8 @@ class Situation:
     alphabet: int = 2
     longest: int = 8
     """Pages in the longest key."""
+    late: str = ""
+    """The stream whose copies run as late as they may, mostly; none: ''."""
     weights: dict[str, int] = field(default_factory=dict)
     """Operation name -> weight in this run; 0 switches it off."""
 
@@ -45,15 +47,22 @@ def draw_style(choose: Chooser, state: Snapshot) -> Situation:
         namespaces=choose.pick((("",), ("", "x"))),
         alphabet=choose.pick((2, 2, 3)),
         longest=choose.pick((8, 5, 12)),
+        late=choose.pick(("", "", op.LOAD, op.WRITE)),
     )
 
 
-def draw_weights(choose: Chooser) -> dict[str, int]:
-    """Swarm: each run has its own mix of operations, and lacks some."""
-    return {
+def draw_weights(choose: Chooser, late: str = "") -> dict[str, int]:
+    """Swarm: each run has its own mix of operations, and lacks some.
+
+    Where loads run late, more of them wait.
+    """
+    weights = {
         name: weight if name in _ALWAYS_ON else choose.pick((weight, weight, 3 * weight, 0))
         for name, weight in WEIGHTS.items()
     }
+    if late == op.LOAD:
+        weights |= {"load_back": 40, "start_loading": 20, "evict": 8, "prefill": 1}
+    return weights
 
 
 def draw_operation(s: Situation, choose: Chooser) -> op.Operation:
@@ -260,7 +269,10 @@ def start_loading(s: Situation, choose: Chooser) -> op.StartLoading | None:
 
 def execute(s: Situation, choose: Chooser) -> op.Execute | None:
     streams = waiting(s.state)
-    return op.Execute(choose.pick(streams)) if streams else None
+    stream = choose.pick(streams) if streams else ""
+    if not stream or (stream == s.late and not choose.chance(8)):
+        return None
+    return op.Execute(stream)
 
 
 def waiting(state: Snapshot) -> list[str]:

@@ -48,7 +48,7 @@ def walk(
         clock=clock,
     )
     situation = draw_style(choose, run.state)
-    situation.weights = draw_weights(choose)
+    situation.weights = draw_weights(choose, situation.late)
     try:
         for _ in range(steps):
             situation.state = run.state

@@ -17,6 +17,9 @@ from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
 from radixproof.model.snapshot import Transfer
 
+MAX_UNFINISHED_LOADS = 3
+"""Submissions of loads that may be unfinished at a time (domain.md 4.5)."""
+
 _TREE = ("nodes", "lru", "access_order", "evictable", "protected", "full_to_swa", "requests")
 
 
@@ -27,7 +30,8 @@ def _queue(view: View, stream: str) -> tuple[Transfer, ...]:
 @step_invariant(
     "S-start-loading-1",
     op.StartLoading,
-    formula="ok => queued loads become one submission after the others; all else as before",
+    formula="ok => queued loads become one submission after the others, of which at most two were"
+    " unfinished; refused => three were; all else as before",
     without_it="A load that is neither queued nor submitted never arrives.",
     taught_by="domain.md 6.8.3",
     holds_under=WITH_HOST,
@@ -47,8 +51,11 @@ def start_loading_submits_the_queue(step: Step) -> Iterator[Fault]:
             yield Fault("a queued load was not submitted")
         if len({after[i].batch for i in queued}) > 1:
             yield Fault("one start made several submissions")
-    elif is_refused(step) and len({t.batch for t in before if t.stage == "submitted"}) < 3:
-        yield Fault("refused with fewer than three unfinished submissions")
+    unfinished = len({t.batch for t in before if t.stage == "submitted"})
+    if is_refused(step) and unfinished < MAX_UNFINISHED_LOADS:
+        yield Fault(f"refused with {unfinished} unfinished submissions")
+    if is_ok(step) and queued and unfinished >= MAX_UNFINISHED_LOADS:
+        yield Fault(f"one more was submitted while {unfinished} were unfinished")
 
 
 @step_invariant(

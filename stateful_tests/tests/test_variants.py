@@ -10,7 +10,7 @@ from radixproof.stateful_tests.variants_table import SEEDS, hunt, measure
 from radixproof.stateful_tests.verdict import CRASH
 
 SLOW = {"M-14", "M-33", "M-38", "M-9", "M-35", "M-6", "M-37", "M-49", "M-50", "M-52", "M-53"}
-SLOW |= {"M-55", "M-55b", "M-42", "M-65b"}
+SLOW |= {"M-55", "M-55b", "M-42", "M-65b", "M-68"}
 """Variants that take thousands of steps to find."""
 
 

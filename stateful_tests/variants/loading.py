@@ -126,3 +126,13 @@ class RefreshesWhatItLoads(TorchCache):
         if plan and self.has_swa:
             self._refresh_swa_list(target)
         return plan
+
+
+@variant(
+    "M-68",
+    "a fourth load is submitted while three are unfinished",
+    "start-loading-submits-the-queue",
+)
+class SubmitsAFourthLoad(TorchCache):
+    def _unfinished_loads(self) -> int:
+        return 0
