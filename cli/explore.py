@@ -18,8 +18,10 @@ from radixproof.stateful_tests.explore.memory import MEGABYTE
 from radixproof.stateful_tests.explore.operations import universe
 from radixproof.stateful_tests.explore.scope import BOUNDS, SCOPES, Scope, bounded
 from radixproof.stateful_tests.explore.search import Report, Watcher, explore
+from radixproof.stateful_tests.explore.shortest import IN_NO_SCOPE, SHOWN_IN, Shortest, shortest
 from radixproof.stateful_tests.explore.states import States
 from radixproof.stateful_tests.explore.store import Progress, Store
+from radixproof.stateful_tests.variants import VARIANTS
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -48,11 +50,19 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="MB",
         help="stop before all processes together take more; with --resume, nothing is lost",
     )
+    parser.add_argument(
+        "--variants",
+        nargs="*",
+        metavar="M-n",
+        help="the shortest counterexample of each known-wrong cache, in the scope that shows it",
+    )
     add_json(parser)
     parser.set_defaults(run=run, device="cpu")
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.variants is not None:
+        return shortest_of_variants(args)
     open_subject, target = subject_of(args), writable(args.json)
     scope = bounded(SCOPES[args.scope], args.bounds)
     if args.memory and not args.resume:
@@ -84,6 +94,46 @@ def run(args: argparse.Namespace) -> int:
             f" {args.resume}: the same line with more memory, or fewer jobs, goes on with it"
         )
     return HELD
+
+
+def shortest_of_variants(args: argparse.Namespace) -> int:
+    """A line each; 1 if one does not show where it did."""
+    target = writable(args.json)
+    unknown = [i for i in args.variants if i not in VARIANTS]
+    if unknown:
+        raise UsageError(f"no variant {unknown[0]!r}; there are {', '.join(VARIANTS)}")
+    print(f"{'variant':<8}{'operations':>11}{'states':>8}{'seconds':>9}  scope: what breaks")
+    rows = []
+    for id in args.variants or VARIANTS:
+        if id not in SHOWN_IN:
+            print(f"{id:<8}{'-':>11}  {IN_NO_SCOPE.get(id, 'no scope is known that shows it')}")
+            continue
+        row = shortest(id)
+        rows.append(row)
+        print(row_text(row), flush=True)
+    missed = [row.id for row in rows if row.counterexample is None]
+    as_json.write(target, {"command": "explore --variants", "variants": list(map(row_json, rows))})
+    print(f"{len(rows) - len(missed)} of {len(rows)} variants with a scope show in it")
+    return COUNTEREXAMPLE if missed else HELD
+
+
+def row_text(row: Shortest) -> str:
+    found = row.counterexample
+    length = "NOT SHOWN" if found is None else str(len(found.trace.operations))
+    broken = ", ".join(row.slugs) or ("agreement alone" if found else "")
+    numbers = f"{length:>11}{row.expanded:>8}{row.seconds:>9.1f}"
+    return f"{row.id:<8}{numbers}  {row.scope.name}: {broken}"
+
+
+def row_json(row: Shortest) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "scope": row.scope.name,
+        "expanded": row.expanded,
+        "invariants": list(row.slugs),
+        "counterexample": as_json.counterexample_json(row.counterexample),
+        "timing": {"seconds": row.seconds},
+    }
 
 
 def bounds(text: str) -> dict[str, int]:

@@ -109,7 +109,7 @@ TINY = Scope(
 )
 
 
-def _like_tiny(name: str, **changes: Any) -> Scope:
+def like_tiny(name: str, **changes: Any) -> Scope:
     """Another configuration in the bounds of ``tiny``."""
     return replace(TINY, name=name, config=replace(TINY.config, **changes))
 
@@ -119,8 +119,8 @@ SCOPES = {
     for scope in (
         TINY,
         replace(bounded(TINY, {"host": 1}), name="waiting", operations=tuple(OPERATIONS)),
-        _like_tiny("write-back", write_policy=WRITE_BACK),
-        _like_tiny("mamba", components=(FULL, MAMBA)),
+        like_tiny("write-back", write_policy=WRITE_BACK),
+        like_tiny("mamba", components=(FULL, MAMBA)),
         replace(TINY, name="small", alphabet=2),
         replace(
             bounded(TINY, {"alphabet": 2, "requests": 2, "device": 6, "host": 6, "window": 2}),
