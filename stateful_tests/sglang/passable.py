@@ -49,6 +49,8 @@ REPORTED = (
     "a-load-back-reports-what-it-moves",
     "a-lock-reports-what-it-protects",
     "a-request-is-told-how-far-it-is",
+    "events-tell-what-is-resident",
+    "stored-blocks-have-their-parents",
 )
 REFUSED = ("tokens-that-fit-are-not-refused", "a-load-back-that-fits-is-not-refused")
 PASSABLE = frozenset((*LOST, *KEPT, *ORDERED, *REPORTED, *REFUSED))
