@@ -8,7 +8,7 @@ from radixproof.invariants.catalogue import Step
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
-from radixproof.model.config import MAMBA
+from radixproof.model.config import FULL, MAMBA
 from radixproof.model.options import (
     BACKS_UP_WHAT_IS_REGAINED,
     BACKS_UP_WINDOWS,
@@ -35,6 +35,19 @@ def may_drain_writes(step: Step) -> bool:
     """Whether an eviction may have waited for the backups that inserts left (model/options.py)."""
     regains = BACKS_UP_WHAT_IS_REGAINED in step.before.options and step.before.config.writes_back
     return regains and isinstance(step.operation, EVICTING_DEVICE)
+
+
+def drained_locks(step: Step, b: int, component: str) -> int:
+    """Locks of a node before the step that backups hold which the step may have waited for."""
+    if not may_drain_writes(step):
+        return 0
+    count = 0
+    for r in step.before.receipts:
+        start = r.full_start if component == FULL else r.swa_start
+        covers = start is not None and start <= step.before.nodes[b].start
+        if (r.owner, r.tier) == (op.WRITE, "device") and covers:
+            count += b in set(step.before.path(r.anchor))
+    return count
 
 
 def may_lose_host_data(step: Step) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from radixproof.invariants.catalogue import Step, step_invariant
 from radixproof.invariants.steps.compare import (
+    drained_locks,
     host_is_ample,
     is_ok,
     is_refused,
@@ -251,11 +252,17 @@ def _left_over(step: Step) -> Iterator[Fault]:
         stuck = i in after.device_leaves and not n.backuped
         for c in () if stuck else short:
             p = n.placement(c)
-            if p is None or p.device is None or p.lock:
+            if p is None or p.device is None or p.lock or _was_being_copied(step, i, c):
                 continue
             inner = c != FULL and BACKS_UP_WINDOWS not in after.options
             if inner or i in after.device_leaves:
                 yield Fault(f"{c} data of {after.name(i)} was left on device", (i,))
+
+
+def _was_being_copied(step: Step, i: int, component: str) -> bool:
+    """A backup locked the node until this eviction had waited for it."""
+    b = step.origin.get(i)
+    return b is not None and drained_locks(step, b, component) > 0
 
 
 def reachable(view: View) -> dict[str, int]:

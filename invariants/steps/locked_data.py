@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from radixproof.invariants.catalogue import WITH_HOST, Step, step_invariant
-from radixproof.invariants.steps.compare import kept
+from radixproof.invariants.steps.compare import drained_locks, kept
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
 
@@ -24,7 +24,9 @@ def locked_device_data_stays(step: Step) -> Iterator[Fault]:
     for b, old in enumerate(step.before.nodes):
         for component in step.before.config.components:
             p = old.placement(component)
-            if p is not None and p.lock > 0 and not kept(step, b, component, "device"):
+            if p is None or p.lock <= drained_locks(step, b, component):
+                continue
+            if not kept(step, b, component, "device"):
                 yield Fault(
                     f"{component} data of {step.before.name(b)} changed under a lock",
                     step.fragments[b],
