@@ -156,6 +156,32 @@ def test_every_step_is_in_the_relation_of_slots() -> None:
     assert unseen == {"back-up-refused"}, "it changes nothing, and no link needs it"
 
 
+@pytest.mark.parametrize("open_subject", [ReferenceModel, open_torch], ids=["model", "torch"])
+def test_a_token_that_comes_anew_in_its_old_slot_is_explained(open_subject: OpenSubject) -> None:
+    """A prefill evicts SWA of the path that its insert walks, and gets the same slot for it."""
+    config = CacheConfig(
+        components=("full", "swa", "mamba"),
+        sliding_window=1,
+        swa_slots=4,
+        host_full_slots=8,
+        host_swa_slots=8,
+        host_mamba_slots=3,
+        mamba_chunk_size=2,
+        materialize_out_of_window_leaf=False,
+        write_policy="write_through_selective",
+    )
+    operations = (
+        op.Insert((1, 1, 1, 1)),
+        op.Lock("a", (1, 1, 1, 1)),
+        op.Admit("r2", (1, 1)),
+        op.Prefill("r2", 1),
+    )
+    steps = list(replayed(open_subject, Trace(config, operations)))
+    found = slot_link(steps[-1])
+    assert found.holds, found
+    assert {"tombstone", "evict"} & {t.name for t in found.taken}
+
+
 def test_the_link_of_slots_cries_no_wolf_on_wrong_caches() -> None:
     for wrong in VARIANTS.values():
         for seed in (0, 4):

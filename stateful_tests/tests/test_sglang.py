@@ -31,7 +31,7 @@ from radixproof.stateful_tests.tests.broken import broken_copy
 from radixproof.stateful_tests.variants import VARIANTS
 from radixproof.stateful_tests.verdict import CRASH, LINKED, RELATION
 
-LINKABLE = ("0.5.15", "0.5.18", "0.5.20", "0.5.22", "0.5.23")
+LINKABLE = ("0.5.18", "0.5.20", "0.5.22", "0.5.23")
 BUGS = pytest.mark.parametrize("bug", RELEASE_BUGS.values(), ids=lambda bug: bug.id)
 
 

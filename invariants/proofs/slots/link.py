@@ -60,22 +60,32 @@ MAY_TAKE: dict[type[Operation], set[str]] = {
 
 def explain_slots(step: Step, theory: Theory = SLOTS) -> Explanation:
     """A sequence of transitions that leads from the slots before to the slots after."""
-    first = _Tokens(step, theory, adopting=True).run()
+    first = _Tokens(step, theory).run()
     if first.holds:
         return first
-    second = _Tokens(step, theory, adopting=False).run()
-    return second if second.holds else first
+    tries = (
+        _Tokens(step, theory, adopting=adopting, anew=anew).run()
+        for adopting, anew in ((False, False), (True, True), (False, True))
+    )
+    return next((found for found in tries if found.holds), first)
 
 
 class _Tokens(Taking):
-    """One step, token by token. ``adopting``: a tombstone that has another FULL slot afterwards
-    took an insert's, or else was evicted to make room for the insert and came anew."""
+    """One step, token by token, and one way to read it.
 
-    def __init__(self, step: Step, theory: Theory, *, adopting: bool) -> None:
+    ``adopting``: a tombstone that has another FULL slot afterwards took the insert's, or else it
+    was evicted to make room for the insert and came anew. ``anew``: so were tokens of the insert's
+    own path that have the same slots as before, which a freed slot may become again.
+    """
+
+    def __init__(
+        self, step: Step, theory: Theory, *, adopting: bool = True, anew: bool = False
+    ) -> None:
         before, after = read(step.before), read(step.after)
         kind = type(step.operation)
         self.step = step
         self.adopting = adopting
+        self.anew = anew
         self.caching = kind in (op.Insert, op.Prefill, op.Finish)
         self.with_swa = SWA in step.after.config.components
         there = population(step.after, before, after)
@@ -117,16 +127,24 @@ class _Tokens(Taking):
 
     def _depart(self) -> None:
         """What leaves the device, whole or its SWA part; then what leaves the host."""
+        again = set(self._on_its_path()) if self.anew else set()
         for cell, slot in sorted(self.at.of(full_at), key=str):
             stays, window = self.then(full_at, cell), self.now(swa_at, cell)
             adopts = self.adopting and self.caching and window is None and self._unread(cell)
-            if stays is None or (stays != slot and not adopts):
+            evicted = stays != slot and not adopts
+            if stays is None or evicted or (cell in again and self._unread(cell)):
                 self.take("evict", cell, slot)
-            elif window is not None and window != self.then(swa_at, cell):
+            elif window is not None and (window != self.then(swa_at, cell) or cell in again):
                 self.take("tombstone", cell, slot, window)
         for cell, slot in sorted(self.at.of(host_at), key=str):
             if self.then(host_at, cell) != slot:
                 self.take("evict-host", cell, slot)
+
+    def _on_its_path(self) -> Iterator[Individual]:
+        """Tokens that a prefill's insert walks over and that its request did not hold before."""
+        if isinstance(self.step.operation, op.Prefill):
+            held = set(self.at.of(reads))
+            yield from (cell for p, cell in self.goal.of(reads) if (p, cell) not in held)
 
     def _allocate(self) -> None:
         """New positions of a running request; which slots those had that are given back is free."""
