@@ -131,6 +131,8 @@ def require_possible(release: Release, config: CacheConfig) -> None:
         return
     if config.has_swa and config.has_mamba and not release.hosts_all_three:
         raise ConfigError("this release has no host tier for full,swa,mamba: host_full_slots 0")
+    if not has_pages_for_layers(config):
+        raise ConfigError(f"beside states, host pools want at least {LAYERS} pages")
     sizes = [(FULL, config.full_slots, config.host_full_slots)]
     if config.has_swa:
         sizes.append((SWA, config.swa_slots, config.host_swa_slots))
@@ -147,6 +149,12 @@ def require_possible(release: Release, config: CacheConfig) -> None:
             )
         if release.host_larger_than_device and host <= device:
             raise ConfigError("this release wants each host pool larger than its device pool")
+
+
+def has_pages_for_layers(config: CacheConfig) -> bool:
+    """Until 0.5.21 a page-first host pool, when made, reads as many pages as it has layers."""
+    pools = [p for p in config.pools if p in ("host_full", "host_swa")]
+    return not config.has_mamba or all(config.pool_slots(p) >= LAYERS for p in pools)
 
 
 def _request_table(release: Release, config: CacheConfig) -> Any:

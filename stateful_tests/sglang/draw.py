@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from radixproof.impl.sglang.configuration import host_ratio, host_slots
+from radixproof.impl.sglang.pools import has_pages_for_layers
 from radixproof.model import operations as op
 from radixproof.model.config import FULL, SWA, CacheConfig
 from radixproof.model.snapshot import Snapshot
@@ -61,6 +62,12 @@ def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
     if not config.has_host:
         return config
     percent = choose.pick(_LARGER if shape.host_larger_than_device else _RATIOS)
+    hosted = _with_host(config, percent)
+    return hosted if has_pages_for_layers(hosted) else _with_host(config, 200)
+
+
+def _with_host(config: CacheConfig, percent: int) -> CacheConfig:
+    """Host pools of so many percent of the device's, and what the release adds."""
     pages = config.full_slots // config.page_size * percent // 100 + 1
     config = replace(config, host_full_slots=pages * config.page_size)
     ratio = host_ratio(config)
