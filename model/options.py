@@ -46,6 +46,8 @@ events of one router (from 0.5.22 on)."""
 STRIPS_THINKING = "strips-thinking"
 """A request that thinks ends as if it had been aborted after its prompt. SGLang, where the server
 argument ``strip_thinking_cache`` is set."""
+DISABLES_ELSEWHERE = "disables-elsewhere"
+"""Where caching is disabled a server has a cache of another kind. SGLang until 0.5.21."""
 CHUNKS_COUNT_HITS = "chunks-count-hits"
 """Every insert of a request counts, each node once a request (10.2, 10). SGLang since 0.5.22."""
 BINDS_BY_BATCH = "binds-by-batch"

@@ -18,7 +18,12 @@ from radixproof.impl.sglang.wheels import PYTHON, RUST
 from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
 from radixproof.model.errors import ConfigError
 from radixproof.model.operations import WRITE
-from radixproof.model.options import HIDES_LOCKS, HIDES_TRACKING, TELLS_NO_EVENTS
+from radixproof.model.options import (
+    DISABLES_ELSEWHERE,
+    HIDES_LOCKS,
+    HIDES_TRACKING,
+    TELLS_NO_EVENTS,
+)
 
 LAYERS = 2
 """Layers of each kind: enough to tell a torn copy from a whole one."""
@@ -76,10 +81,6 @@ class Built:
         return getattr(self.allocator, name)
 
 
-_DRIVEN = {"disable": False}
-"""Fields of a configuration that have one value on SGLang as yet."""
-
-
 def build(release: Release, config: CacheConfig, core: str) -> Built:
     """An empty cache. Raises ``ConfigError`` for a configuration that the release cannot have."""
     require_possible(release, config)
@@ -93,7 +94,7 @@ def build(release: Release, config: CacheConfig, core: str) -> Built:
     params = release.CacheInitParams(
         **accepted(
             release.CacheInitParams,
-            disable=False,
+            disable=config.disable,
             is_eagle=config.bigram,
             enable_kv_cache_events=config.kv_events,
             req_to_token_pool=requests,
@@ -120,9 +121,10 @@ def build(release: Release, config: CacheConfig, core: str) -> Built:
 
 def require_possible(release: Release, config: CacheConfig) -> None:
     """Host pools are sized by one ratio, and in some releases larger than the device's."""
-    for name, plain in _DRIVEN.items():
-        if getattr(config, name) != plain:
-            raise ConfigError(f"SGLang is driven with {name} {plain!r} so far")
+    if config.disable and DISABLES_ELSEWHERE in release.options:
+        raise ConfigError("a server of this release has another cache where caching is disabled")
+    if config.disable and (config.has_host or config.has_mamba):
+        raise ConfigError("a disabled cache is driven without host tier and mamba so far")
     if config.kv_events and TELLS_NO_EVENTS in release.options:
         raise ConfigError("the cache of this release tells no KV events")
     if config.load_back_threshold < 1:

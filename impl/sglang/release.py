@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
+import re
 from array import array
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -124,6 +125,7 @@ class Release:
             options.WAITS_UNLOCKED: True,
             options.TELLS_NO_EVENTS: "enable_kv_cache_events" not in tree,
             options.SHARES_BLOCKS: True,
+            options.DISABLES_ELSEWHERE: not _disables_in_place(cache),
             options.STRIPS_THINKING: configuration.is_set(configuration.STRIP_THINKING),
             options.BINDS_BY_BATCH: True,
             options.COPIES_STATES_AT_ONCE: "_collect_deferred_mamba_cow_and_clear"
@@ -167,6 +169,16 @@ def _method(cache: Any, name: str) -> str:
     """The text of a method of the tree; "" where there is none."""
     core = getattr(cache, "UnifiedTreeCore", cache.UnifiedRadixCache)
     return inspect.getsource(getattr(core, name)) if hasattr(core, name) else ""
+
+
+def _disables_in_place(cache: Any) -> bool:
+    """Whether a server whose caching is disabled has this cache (``registry.py``)."""
+    registry = Path(str(cache.__file__)).parent / "registry.py"
+    if not registry.is_file():
+        return False
+    text = registry.read_text(encoding="utf-8")
+    found = re.search(r"if ctx\.disable_radix_cache:\n((?:(?: {8}.*)?\n)+)", text)
+    return found is not None and "return create_unified_radix_cache" in found.group(1)
 
 
 def _tree_sources(cache: Any) -> str:

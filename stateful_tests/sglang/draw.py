@@ -40,6 +40,8 @@ class Shape:
     """The cache has KV events."""
     hosts_all_three: bool
     """There is a host tier for FULL, SWA and MAMBA together."""
+    disables_in_place: bool
+    """A server whose caching is disabled has this cache."""
 
 
 def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
@@ -48,7 +50,7 @@ def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
     config = draw_config(choose, replace(limits, components=components))
     config = replace(
         config,
-        disable=False,
+        disable=config.disable and shape.disables_in_place and not config.has_mamba,
         kv_events=config.kv_events and shape.tells_events,
         load_back_threshold=max(1, config.load_back_threshold),
         materialize_out_of_window_leaf=True,
@@ -59,6 +61,8 @@ def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
         config = replace(config, mamba_slots=slots)
     if config.has_mamba and config.has_swa and not shape.hosts_all_three:
         config = replace(config, host_full_slots=0, host_swa_slots=0, host_mamba_slots=0)
+    if config.disable:
+        config = replace(config, host_full_slots=0, host_swa_slots=0)
     if not config.has_host:
         return config
     percent = choose.pick(_LARGER if shape.host_larger_than_device else _RATIOS)

@@ -40,6 +40,8 @@ def _why_illegal(state: Snapshot, operation: op.Operation, reach: Reach) -> str 
     if shares_blocks(state) and getattr(operation, "namespace", None):
         return "the events of this release do not tell namespaces apart"
     match operation:
+        case op.Insert() if state.config.disable:
+            return "a disabled cache takes no inserts, and the slots would be nobody's"
         case op.FailAllocation():
             return "allocations of a release fail by shortage alone"
         case op.ReleaseWindow() if not reach.early_release:

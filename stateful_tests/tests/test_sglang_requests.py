@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from radixproof.cli.releases import start
 from radixproof.impl.sglang.wheels import PYTHON, fetch
 from radixproof.model import operations as op
 from radixproof.model.config import FULL, SWA, CacheConfig
+from radixproof.model.errors import ConfigError
 from radixproof.model.options import STRIPS_THINKING
 from radixproof.model.trace import Trace
 from radixproof.stateful_tests.lockstep import Coverage
@@ -83,6 +85,34 @@ def test_a_request_that_thinks_leaves_its_prompt() -> None:
         assert STRIPS_THINKING in running.about["options"]
         assert replay_on(running, trace, coverage=coverage) is None
     assert {kind for _, kind in coverage.outcomes} == {"ok"}
+
+
+@pytest.mark.parametrize("components", [(FULL,), (FULL, SWA)], ids="+".join)
+def test_a_disabled_cache_keeps_nothing(components: tuple[str, ...]) -> None:
+    operations = (
+        op.Admit("r", PROMPT),
+        op.Prefill("r", 3),
+        op.Prefill("r", 2),
+        op.Decode("r", (6, 7, 8)),
+        op.Retract("r"),
+        op.Proceed("r"),
+        op.Prefill("r", 8),
+        op.Match((1, 2, 3)),
+        op.Finish("r"),
+        op.Reset(),
+    )
+    coverage = Coverage()
+    trace = Trace(replace(without_host(*components), disable=True), operations)
+    with start("sglang==0.5.23", PYTHON, {}) as running:
+        assert replay_on(running, trace, coverage=coverage) is None
+    assert coverage.steps == len(operations)
+    assert {kind for _, kind in coverage.outcomes} == {"ok"}
+
+
+def test_a_server_of_an_older_release_has_no_disabled_cache(release: ReleaseProcess) -> None:
+    trace = Trace(replace(without_host(FULL), disable=True), (op.Match((1,)),))
+    with pytest.raises(ConfigError, match="another cache"):
+        replay_on(release, trace)
 
 
 FORGETS_THE_LOCK = """
