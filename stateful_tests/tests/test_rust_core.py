@@ -15,6 +15,7 @@ from radixproof.impl.sglang.listing import listed
 from radixproof.impl.sglang.release import NotSglang
 from radixproof.impl.sglang.wheels import PYTHON, RUST, fetch
 from radixproof.invariants.catalogue import CATALOGUE
+from radixproof.model import operations as op
 from radixproof.model.config import FULL, MAMBA, SWA, WRITE_BACK, CacheConfig
 from radixproof.model.snapshot import Snapshot
 from radixproof.model.trace import Trace, dumps
@@ -190,6 +191,24 @@ def test_a_bug_of_both_cores_shows_on_the_rust_core(id: str) -> None:
     with start(f"sglang=={bug.fixed}", RUST, bug.environment) as running:
         assert replay_on(running, bug.trace(), bug.reach, coverage) is None
     assert coverage.steps == len(bug.trace().operations)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("version", "core", "holds"),
+    [("0.5.20", RUST, False), ("0.5.20", PYTHON, True), ("0.5.21", RUST, True)],
+)
+def test_a_defect_of_a_rust_core_alone(version: str, core: str, holds: bool) -> None:
+    """While a load-back is pending, its unlocked window above the target cannot be evicted."""
+    config = CacheConfig(sliding_window=1, write_policy=WRITE_BACK)
+    load = (op.Insert((1, 1)), op.Evict(1, 2), op.LoadBack((1, 1)))
+    trace = Trace(config, (*load, op.Insert((1,)), op.Evict(swa=1)))
+    with start(f"sglang=={version}", core, {}) as running:
+        found = replay_on(running, trace)
+    assert (found is None) == holds
+    if found is not None:
+        assert found.slugs == ("eviction-makes-progress",)
+        assert found.step == len(trace.operations) - 1
 
 
 @pytest.mark.nightly
