@@ -13,6 +13,7 @@ from radixproof.model.options import (
     BACKS_UP_WHAT_IS_REGAINED,
     BACKS_UP_WINDOWS,
     BINDS_BY_BATCH,
+    HIDES_LOCKS,
 )
 from radixproof.model.outcome import Status
 from radixproof.model.snapshot import Placement, Request, Slots
@@ -38,13 +39,17 @@ def may_drain_writes(step: Step) -> bool:
 
 
 def drained_locks(step: Step, b: int, component: str) -> int:
-    """Locks of a node before the step that backups hold which the step may have waited for."""
+    """Locks of a node before the step that backups hold which the step may have waited for.
+
+    Where the extent of receipts is hidden, all that may be of windows.
+    """
     if not may_drain_writes(step):
         return 0
     count = 0
     for r in step.before.receipts:
         start = r.full_start if component == FULL else r.swa_start
         covers = start is not None and start <= step.before.nodes[b].start
+        covers = covers or (component != FULL and HIDES_LOCKS in step.before.options)
         if (r.owner, r.tier) == (op.WRITE, "device") and covers:
             count += b in set(step.before.path(r.anchor))
     return count
