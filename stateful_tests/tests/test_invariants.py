@@ -211,3 +211,21 @@ def test_every_family_is_in_the_catalogue() -> None:
         if re.search(r"^@(state|step)_invariant\(", file.read_text(encoding="utf-8"), re.MULTILINE)
     }
     assert stated == {i.family for i in CATALOGUE.values()}
+
+
+def test_an_eviction_may_take_what_its_wait_for_a_backup_unlocked() -> None:
+    """The same option: the lock of a pending backup ends within the eviction, and then it goes."""
+    model = ReferenceModel(CacheConfig())
+    model.apply(op.Insert((1,)))
+    before = model.snapshot()
+    model.apply(op.Execute(op.WRITE))
+    model.apply(op.Observe(op.WRITE))
+    operation = op.Evict(1)
+    outcome, after = model.apply(operation), model.snapshot()
+    config = replace(before.config, write_policy=WRITE_BACK)
+    pair = [replace(state, config=config) for state in (before, after)]
+    regains = frozenset({BACKS_UP_WHAT_IS_REGAINED})
+    excused = [replace(state, options=regains) for state in pair]
+    told = [slugs(check_step(b, operation, outcome, a)) for b, a in (pair, excused)]
+    for slug in ("locked-device-data-stays", "receipts-change-only-for-their-owner"):
+        assert [slug in each for each in told] == [True, False]
