@@ -293,6 +293,16 @@ RELEASE_BUGS = {
             Limits((FULL, SWA), WRITE_THROUGH, bigram=True),
             environment=_FREES_EARLY,
         ),
+        ReleaseBug(
+            "regained-window",
+            "SWA that an insert gives back to a backed-up node is not copied to the host, though"
+            " the insert looks whether it should be",
+            "0.5.19",
+            "0.5.20",
+            "P8",
+            frozenset({"a-backed-up-prefix-keeps-its-window-on-the-host"}),
+            Limits((FULL, SWA), WRITE_THROUGH),
+        ),
     )
 }
 """Number -> bug. What of the record cannot be reached yet is in docs/sglang.md."""

@@ -17,6 +17,7 @@ LOST = (
     "an-insert-recovers-swa-inside-the-window",
     "hits-at-the-threshold-are-backed-up",
     "a-backup-takes-all-that-is-on-device",
+    "a-backed-up-prefix-keeps-its-window-on-the-host",
     "evicting-a-backed-up-leaf-demotes-it",
     "write-back-loses-nothing-with-room",
     "a-load-back-with-room-evicts-nothing",

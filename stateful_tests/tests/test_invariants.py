@@ -25,7 +25,7 @@ from radixproof.model import operations as op
 from radixproof.model.config import FULL, SWA, WRITE_BACK, CacheConfig
 from radixproof.model.errors import ErrorKind
 from radixproof.model.operations import OPERATIONS, EvictHost, LoadBack, Reset
-from radixproof.model.options import BACKS_UP_WHAT_IS_REGAINED
+from radixproof.model.options import BACKS_UP_WHAT_IS_REGAINED, BACKS_UP_WINDOWS
 from radixproof.model.outcome import error, ok
 from radixproof.model.reference import ReferenceModel
 from radixproof.model.snapshot import Snapshot
@@ -91,6 +91,8 @@ def test_every_step_invariant_notices_a_corruption(steps: list[Observed]) -> Non
     due = _a_window_is_due()
     outcome = error(ErrorKind.PROTOCOL, "nothing is there to release early")
     noticed |= slugs(check_step(due, op.ReleaseWindow("r1"), outcome, due))
+    before, operation, outcome, after = _a_window_comes_back()
+    noticed |= slugs(check_step(before, operation, outcome, after))
     before, after = _a_busy_state_and_an_empty_one(steps)
     noticed |= slugs(check_step(before, Reset(), ok(), after))
     missing = {i.slug for i in CATALOGUE.values() if i.kind == STEP} - noticed
@@ -126,6 +128,20 @@ def _a_window_is_due() -> Snapshot:
     for operation in begin:
         model.apply(operation)
     return model.snapshot()
+
+
+def _a_window_comes_back() -> Observed:
+    """As the specification does it, which copies nothing to the host, under an option that does."""
+    config = CacheConfig(
+        components=(FULL, SWA), sliding_window=1, materialize_out_of_window_leaf=True
+    )
+    model = ReferenceModel(config)
+    first = op.Insert((1, 1), swa_evicted=2)
+    for operation in (first, op.Execute(op.WRITE), op.Observe(op.WRITE)):
+        model.apply(operation)
+    before, last = model.snapshot(), op.Insert((1, 1))
+    outcome, there = model.apply(last), frozenset({BACKS_UP_WINDOWS})
+    return replace(before, options=there), last, outcome, replace(model.snapshot(), options=there)
 
 
 def _a_busy_state_and_an_empty_one(steps: list[Observed]) -> tuple[Snapshot, Snapshot]:
