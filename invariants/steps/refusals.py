@@ -23,6 +23,7 @@ from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
 from radixproof.model.config import FULL, MAMBA, SWA
+from radixproof.model.options import WAITS_UNLOCKED
 
 LOADS_AT_ONCE = 3
 """Releases of SGLang keep at most three load-backs unfinished and refuse more."""
@@ -89,22 +90,28 @@ def _not_loaded(step: Step) -> int | None:
         asked = _asked(step)
         if asked is None:
             return None
-        namespace, tokens = asked
-        key = aligned(before, tokens[:-1])
+        namespace, tokens, found = asked
+        key = aligned(before, tokens[:-1])[:found]
         key = key[: best_match(before, namespace, key)]
         tried = is_ok(step) and not step.outcome.values.get("loaded")
     path = path_to(step.after, namespace, key) if tried and key else []
     return path[-1] if path and step.after.nodes[path[-1]].end == len(key) else None
 
 
-def _asked(step: Step) -> tuple[str, tuple[int, ...]] | None:
-    """Namespace and tokens of a request that is admitted and wants its prefix loaded."""
-    o = step.operation
+def _asked(step: Step) -> tuple[str, tuple[int, ...], int | None] | None:
+    """Namespace and tokens of a request that is admitted and wants its prefix loaded.
+
+    And how much an earlier match found, which bounds what is loaded; ``None``: it matches now.
+    """
+    o, before = step.operation, step.before
     if isinstance(o, op.Admit) and o.load_back:
-        return o.namespace, o.tokens
+        return o.namespace, o.tokens, None
     if isinstance(o, op.Proceed) and o.load_back:
-        waiting = next((c for c in step.before.candidates if c.name == o.request), None)
-        return (waiting.namespace, waiting.tokens) if waiting is not None else None
+        waiting = next((c for c in before.candidates if c.name == o.request), None)
+        if waiting is not None:
+            matches_now = WAITS_UNLOCKED in before.options
+            found = None if matches_now else waiting.best_match
+            return waiting.namespace, waiting.tokens, found
     return None
 
 
