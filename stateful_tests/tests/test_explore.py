@@ -112,7 +112,8 @@ def is_short(operation: op.Operation, model: ReferenceModel) -> bool:
         return False
     if isinstance(operation, op.Decode):
         before = len(model.state.requests[operation.request].tokens)
-        return len(tokens) <= WIDE.decoded and before + len(tokens) <= WIDE.longest
+        fits = len(tokens) <= WIDE.decoded and before + len(tokens) <= WIDE.longest
+        return fits and not operation.ahead  # no scope takes slots for drafts
     if isinstance(operation, op.Evict):
         slots = (WIDE.config.full_slots, WIDE.config.swa_slots)
         return all(
