@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from radixproof.invariants.catalogue import WITH_SWA, WRITE_THROUGH, Step, step_invariant
-from radixproof.invariants.steps.compare import aligned, is_ok, path_to, tier_of
+from radixproof.invariants.steps.compare import aligned, had_to_evict, is_ok, path_to, tier_of
 from radixproof.invariants.steps.loss import reclaimable_host
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
@@ -19,7 +19,7 @@ from radixproof.model.options import BACKS_UP_WINDOWS
     op.Prefill,
     op.Finish,
     formula="write queued in this step, n its lock node, n.c.device after (and before, if n is not"
-    " new) => the write moves c",
+    " new; MAMBA: unless this step had to evict first) => the write moves c",
     without_it="The prefix comes back from the host without its window or its state: of no use.",
     taught_by="M-48",
     holds_under=WRITE_THROUGH,
@@ -34,7 +34,7 @@ def a_backup_takes_all_that_is_on_device(step: Step) -> Iterator[Fault]:
         node, b = step.after.nodes[t.node], step.origin.get(t.node)
         old = step.before.nodes[b] if b is not None else node
         for c in step.after.config.components:
-            here = c != MAMBA or old.end == node.end
+            here = c != MAMBA or (old.end == node.end and not had_to_evict(step))
             had = here and tier_of(old.placement(c), "device") is not None
             if had and tier_of(node.placement(c), "device") is not None and c not in moved:
                 yield Fault(f"the backup of {step.after.name(t.node)} leaves out {c}", (t.node,))

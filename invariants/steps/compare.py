@@ -205,3 +205,24 @@ def aligned(view: View, tokens: tuple[int, ...]) -> tuple[int, ...]:
     """Their units, in whole pages."""
     key = key_of(view, tokens)
     return key[: len(key) - len(key) % view.config.page_size]
+
+
+def new_slots(step: Step) -> int:
+    """Slots of whole pages that an operation needs beyond those that the request has."""
+    o, page = step.operation, step.before.config.page_size
+    if isinstance(o, op.Insert):
+        return -(-len(o.tokens) // page) * page
+    assert isinstance(o, op.Prefill | op.Decode)
+    tokens = o.count if isinstance(o, op.Prefill) else len(o.tokens) + o.ahead
+    running = (r for r in step.before.requests if r.name == o.request)
+    return sum(max(0, -(-(r.committed + tokens) // page) * page - len(r.row)) for r in running)
+
+
+def had_to_evict(step: Step) -> bool:
+    """Whether a forward pass had to make room: what it took, its insert may have given back."""
+    if not isinstance(step.operation, op.Prefill | op.Decode):
+        return False
+    need = dict.fromkeys(step.before.config.components, new_slots(step))
+    if MAMBA in need:
+        need[MAMBA] = int(isinstance(step.operation, op.Prefill))
+    return any(step.before.pools[c].free_slots < n for c, n in need.items())

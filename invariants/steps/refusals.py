@@ -16,6 +16,7 @@ from radixproof.invariants.steps.compare import (
     is_ok,
     is_refused,
     key_of,
+    new_slots,
     path_to,
 )
 from radixproof.invariants.steps.evict import reachable
@@ -44,7 +45,7 @@ def tokens_that_fit_are_not_refused(step: Step) -> Iterator[Fault]:
     before = step.before
     if not is_refused(step) or before.armed_failures or _lacks_states(before, 1):
         return
-    need = _new_slots(step)
+    need = new_slots(step)
     room = _free(before) if isinstance(step.operation, op.Insert) else _obtainable(before)
     if all(room[c] >= need for c in (FULL, SWA) if c in room):
         yield Fault(f"{need} new slots were refused, {_told(room)} could be had")
@@ -132,17 +133,6 @@ def _missing(view: View, target: int) -> dict[str, int]:
 
 def _is_worth_it(view: View, need: Mapping[str, int]) -> bool:
     return 0 < need[FULL] >= view.config.load_back_threshold
-
-
-def _new_slots(step: Step) -> int:
-    """Slots of whole pages that an operation needs beyond those that the request has."""
-    o, page = step.operation, step.before.config.page_size
-    if isinstance(o, op.Insert):
-        return -(-len(o.tokens) // page) * page
-    assert isinstance(o, op.Prefill | op.Decode)
-    tokens = o.count if isinstance(o, op.Prefill) else len(o.tokens) + o.ahead
-    running = (r for r in step.before.requests if r.name == o.request)
-    return sum(max(0, -(-(r.committed + tokens) // page) * page - len(r.row)) for r in running)
 
 
 def _free(view: View) -> dict[str, int]:
