@@ -112,8 +112,9 @@ def pending_marks_are_exact(view: View) -> Iterator[Fault]:
 
 @state_invariant(
     "I-32",
-    formula="all loads l: target in N, both receipts live, its nodes on device, locked in each"
-    " component that it moves, their host and device slots those the copy moves",
+    formula="all loads l: target in N, both receipts live, holding its state if l moves one, its"
+    " nodes on device, locked in each component that it moves, their host and device slots those"
+    " the copy moves",
     without_it="The copy would read reused host slots or write into somebody's device slots.",
     taught_by="M-14, M-23",
     holds_under=WITH_HOST,
@@ -121,7 +122,9 @@ def pending_marks_are_exact(view: View) -> Iterator[Fault]:
 def pending_loads_keep_both_ends(view: View) -> Iterator[Fault]:
     """A pending load's target is locked on both tiers and its nodes keep their slots."""
     nodes = view.nodes
-    held = Counter((r.anchor, r.tier) for r in view.receipts if r.owner == "load")
+    receipts = [r for r in view.receipts if r.owner == "load"]
+    held = Counter((r.anchor, r.tier) for r in receipts)
+    with_state = Counter((r.anchor, r.tier) for r in receipts if r.state)
     for t in view.loads:
         if t.node < 0 or any(i < 0 for i in t.nodes):
             yield Fault(f"load {t.id} refers to a deleted node")
@@ -129,6 +132,8 @@ def pending_loads_keep_both_ends(view: View) -> Iterator[Fault]:
         for tier in view.load_locks:
             if not held[t.node, tier]:
                 yield Fault(f"load {t.id} holds no {tier} lock on {view.name(t.node)}", (t.node,))
+            elif any(m.component == MAMBA for m in t.moves) and not with_state[t.node, tier]:
+                yield Fault(f"load {t.id} holds no {tier} lock on its state", (t.node,))
         for i in t.nodes:
             if nodes[i].full.device is None or nodes[i].full.lock < 1:
                 yield Fault(f"{view.name(i)} is not kept for load {t.id}", (i,))
