@@ -25,6 +25,7 @@ from radixproof.stateful_tests.verdict import CRASH
     "requests-read-their-own-prefix",
     "free-slots-are-unmapped",
     "tombstones-are-unmapped",
+    "tokens-that-fit-are-not-refused",
     CRASH,
 )
 class LooksUpSwaLate(TorchCache):
