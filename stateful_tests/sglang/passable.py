@@ -26,6 +26,7 @@ LOST = (
 )
 KEPT = (
     "a-fresh-leaf-covers-one-window",
+    "nothing-is-backed-up-before-its-time",
     "eviction-makes-progress",
     "a-load-back-respects-its-quota",
 )

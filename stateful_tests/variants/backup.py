@@ -162,3 +162,15 @@ class BacksUpChunksWithoutTheirWindow(TorchCache):
         slots = super()._host_slots(node)
         node.swa.device = held
         return slots
+
+
+@variant(
+    "M-73",
+    "what is inserted is backed up at once, whatever the threshold",
+    "nothing-is-backed-up-before-its-time",
+)
+class BacksUpAtOnce(TorchCache):
+    def _count_hit(self, node: Node, chunked: bool) -> None:
+        super()._count_hit(node, chunked)
+        if self.config.writes_through and node.full.host is None and not chunked:
+            self._write_backup(node)
