@@ -93,7 +93,10 @@ def _not_loaded(step: Step) -> int | None:
             return None
         namespace, tokens, found = asked
         key = aligned(before, tokens[:-1])[:found]
-        key = key[: best_match(before, namespace, key)]
+        best = best_match(before, namespace, key)
+        if found is not None and best < found:
+            return None  # what was found then is not all there any more: nothing is loaded (6.9)
+        key = key[:best]
         tried = is_ok(step) and not step.outcome.values.get("loaded")
     path = path_to(step.after, namespace, key) if tried and key else []
     return path[-1] if path and step.after.nodes[path[-1]].end == len(key) else None
