@@ -66,6 +66,7 @@ class LocksOnlyTheLastOfTheChain(TorchCache):
     " 10)",
     "a-match-changes-only-recency-and-one-split",
     "both-parts-of-a-split-are-held-alike",
+    "nothing-is-backed-up-before-its-time",
     "queues-only-grow-at-their-end",
     "receipts-change-only-for-their-owner",
     "preparing-only-locks",
