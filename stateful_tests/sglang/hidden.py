@@ -48,6 +48,7 @@ HIDDEN = (
         HIDES_TRACKING,
         (
             "an-insert-counts-at-most-one-hit",
+            "nothing-is-backed-up-before-its-time",
             "only-inserts-count-hits-and-raise-priorities",
             "an-insert-raises-priorities-on-its-path-only",
         ),
