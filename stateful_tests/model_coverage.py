@@ -36,7 +36,7 @@ BESIDE_TORCH = Profile(
 WRONG = ("M-1", "M-3", "M-4", "M-8", "M-13", "M-15", "M-46", "M-63")
 """Caught within some hundred steps, and different from one another in where the state differs."""
 ALTERNATIVES = (Rules(path_under_write_back=True), Rules(backup_in_split=True))
-"""Rules that are not the specification's (decision 10)."""
+"""Rules that are not the specification's (decision 11)."""
 TRACES = 40
 GARBLED = 200
 """Of each trace."""

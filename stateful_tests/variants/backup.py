@@ -63,7 +63,7 @@ class LocksOnlyTheLastOfTheChain(TorchCache):
 @variant(
     "M-1f",
     "a split backs up its upper part, and a backup below an unbacked parent is skipped (decision"
-    " 10)",
+    " 11)",
     "a-match-changes-only-recency-and-one-split",
     "both-parts-of-a-split-are-held-alike",
     "nothing-is-backed-up-before-its-time",
