@@ -180,6 +180,7 @@ class TakesWindowsForFull(TorchCache):
     "M-65b",
     "pressure on host FULL takes host windows, too",
     "host-eviction-takes-only-what-is-host-only",
+    "host-eviction-frees-and-reports",
 )
 class TakesHostWindowsForFull(TorchCache):
     def _evict_host(self, count: int, component: str) -> int:

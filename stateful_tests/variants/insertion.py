@@ -77,8 +77,9 @@ class CreditsLockedDataToEvictable(TorchCache):
 
 @variant(
     "M-18",
-    "un-eviction leaves the node in the SWA host list",
+    "un-eviction leaves the node in the host list",
     "swa-host-list-is-exact",
+    "mamba-host-list-is-exact",
 )
 class StaysInTheHostList(TorchCache):
     def _set_device(self, node: Node, component: str, slots: Tensor) -> None:

@@ -18,6 +18,8 @@ from radixproof.stateful_tests.verdict import CRASH
     "a-prefilled-chunk-is-cached-and-held",
     "an-insert-counts-at-most-one-hit",
     "an-insert-touches-only-its-own-path",
+    "an-insert-raises-priorities-on-its-path-only",
+    "device-slots-hold-their-prefix",
     CRASH,
 )
 class PairsTheLastToken(TorchCache):
