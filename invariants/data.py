@@ -9,6 +9,7 @@ from radixproof.invariants.catalogue import WITH_HOST, WITH_MAMBA, state_invaria
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model.config import MAMBA
+from radixproof.model.options import BINDS_BY_BATCH
 from radixproof.model.payload import NEVER_WRITTEN, kv_tags
 from radixproof.model.snapshot import Pool, Slots
 from radixproof.model.units import are_pairs, raw_tokens
@@ -107,7 +108,7 @@ def requests_read_their_own_prefix(view: View) -> Iterator[Fault]:
 @state_invariant(
     "I-37",
     formula="all requests r: the state it goes on from (its slot, the slot to be copied, or zeros)"
-    " = prefix(r)[:committed]",
+    " = prefix(r)[:committed] (binds-by-batch: zeros without a slot, or a slot not written yet)",
     without_it="A recurrent model would continue from another prefix, and nothing would show it.",
     taught_by="SGLang 30986, M-37",
     holds_under=WITH_MAMBA,
@@ -116,17 +117,18 @@ def requests_go_on_from_their_own_state(view: View) -> Iterator[Fault]:
     """A running request's state, or the one that it is about to copy, is that of its own tokens."""
     if not view.config.has_mamba:
         return
-    pool = view.pools[MAMBA]
+    pool, by_batch = view.pools[MAMBA], BINDS_BY_BATCH in view.options
     for r in view.requests:
         slot = r.state_slot if r.state_source is None else r.state_source
-        if r.zero_state:
-            if r.committed:
-                yield Fault(f"request {r.name} has {r.committed} tokens and would start anew")
-        elif slot is None:
-            yield Fault(f"request {r.name} has no state slot")
-        elif not r.committed:
+        if slot is None:
+            if not (r.zero_state and by_batch):
+                yield Fault(f"request {r.name} has no state slot")
+        elif by_batch and not (r.zero_state or r.committed):
             if _mismatches(pool, (slot,), (NEVER_WRITTEN,), set()):
                 yield Fault(f"request {r.name} has no token and a state", (), ((MAMBA, slot),))
+        elif r.zero_state or not r.committed:
+            if r.committed or not r.zero_state:
+                yield Fault(f"request {r.name} has {r.committed} tokens, zero_state {r.zero_state}")
         else:
             wanted = tags_of(r.namespace, r.tokens)[r.committed - 1 : r.committed]
             if _mismatches(pool, (slot,), wanted, arriving(view, "load", MAMBA)):

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -22,10 +23,14 @@ from radixproof.invariants.checker import (
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Violation
 from radixproof.model import operations as op
-from radixproof.model.config import FULL, SWA, WRITE_BACK, CacheConfig
+from radixproof.model.config import FULL, MAMBA, SWA, WRITE_BACK, CacheConfig
 from radixproof.model.errors import ErrorKind
 from radixproof.model.operations import OPERATIONS, EvictHost, LoadBack, Reset
-from radixproof.model.options import BACKS_UP_WHAT_IS_REGAINED, BACKS_UP_WINDOWS
+from radixproof.model.options import (
+    BACKS_UP_WHAT_IS_REGAINED,
+    BACKS_UP_WINDOWS,
+    BINDS_BY_BATCH,
+)
 from radixproof.model.outcome import error, ok
 from radixproof.model.reference import ReferenceModel
 from radixproof.model.snapshot import Snapshot
@@ -245,3 +250,15 @@ def test_an_eviction_may_take_what_its_wait_for_a_backup_unlocked() -> None:
     told = [slugs(check_step(b, operation, outcome, a)) for b, a in (pair, excused)]
     for slug in ("locked-device-data-stays", "receipts-change-only-for-their-owner"):
         assert [slug in each for each in told] == [True, False]
+
+
+@pytest.mark.parametrize("missing", [{"state_slot": None}, {"zero_state": False}], ids=str)
+def test_only_batches_may_lend_a_request_its_state_slot_later(missing: dict[str, Any]) -> None:
+    """The option of SGLang excuses a request without tokens whose slot is yet to come, or clean."""
+    model = ReferenceModel(CacheConfig((FULL, MAMBA), mamba_slots=6, host_mamba_slots=6))
+    model.apply(op.Admit("r", (1, 1)))
+    state, slug = model.snapshot(), "requests-go-on-from-their-own-state"
+    wrong = replace(state, requests=(replace(state.requests[0], **missing),))
+    excused = replace(wrong, options=frozenset({BINDS_BY_BATCH}))
+    found = [slug in {v.slug for v in check_state(s)} for s in (state, wrong, excused)]
+    assert found == [False, True, False]
