@@ -9,7 +9,15 @@ from typing import Any
 
 from radixproof.cli import as_json
 from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
-from radixproof.cli.options import SUBJECTS, add_json, natural, positive, subject_of, writable
+from radixproof.cli.options import (
+    SUBJECTS,
+    add_json,
+    natural,
+    positive,
+    subject_of,
+    variants_named,
+    writable,
+)
 from radixproof.cli.progress import Meter, meter
 from radixproof.cli.report import config_text, counterexample_text, keep, outcomes_table
 from radixproof.invariants.catalogue import CATALOGUE
@@ -21,7 +29,6 @@ from radixproof.stateful_tests.explore.search import Report, Watcher, explore
 from radixproof.stateful_tests.explore.shortest import IN_NO_SCOPE, SHOWN_IN, Shortest, shortest
 from radixproof.stateful_tests.explore.states import States
 from radixproof.stateful_tests.explore.store import Progress, Store
-from radixproof.stateful_tests.variants import VARIANTS
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -98,13 +105,10 @@ def run(args: argparse.Namespace) -> int:
 
 def shortest_of_variants(args: argparse.Namespace) -> int:
     """A line each; 1 if one does not show where it did."""
-    target = writable(args.json)
-    unknown = [i for i in args.variants if i not in VARIANTS]
-    if unknown:
-        raise UsageError(f"no variant {unknown[0]!r}; there are {', '.join(VARIANTS)}")
+    target, ids = writable(args.json), variants_named(args.variants)
     print(f"{'variant':<8}{'operations':>11}{'states':>8}{'seconds':>9}  scope: what breaks")
     rows = []
-    for id in args.variants or VARIANTS:
+    for id in ids:
         if id not in SHOWN_IN:
             print(f"{id:<8}{'-':>11}  {IN_NO_SCOPE.get(id, 'no scope is known that shows it')}")
             continue

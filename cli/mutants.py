@@ -8,7 +8,7 @@ from typing import Any
 from radixproof.cli import as_json
 from radixproof.cli.errors import HELD, UsageError
 from radixproof.cli.options import add_json, add_limits, limits_of, natural, positive, writable
-from radixproof.impl.sglang.wheels import NoSuchRelease, locate, require_packages
+from radixproof.cli.releases import source_of
 from radixproof.stateful_tests.mutation.campaign import Baseline, Verdict, baseline, campaign
 from radixproof.stateful_tests.sglang.judge import Plan
 
@@ -31,16 +31,13 @@ def run(args: argparse.Namespace) -> int:
     plan = Plan(args.walks, limits=limits_of(args))
     rows: list[Verdict] = []
     try:
-        require_packages()
-        source = locate(args.subject)
+        source = source_of(args.subject)
         known = baseline(source, plan, args.seed)
         print(_known(known), flush=True)
         for verdict in campaign(source, plan, args.seed, args.count, known):
             rows.append(verdict)
             print(_line(verdict), flush=True)
             as_json.write(target, _result(args, rows))
-    except NoSuchRelease as problem:
-        raise UsageError(str(problem)) from None
     except KeyboardInterrupt:
         print(_summary(rows))
         raise UsageError("interrupted; the mutants above were judged") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -106,6 +107,14 @@ def limits_of(args: argparse.Namespace) -> Limits:
     return Limits(
         components, args.policy, args.page_size, bigram=args.bigram, kv_events=args.kv_events
     )
+
+
+def variants_named(ids: Sequence[str]) -> Sequence[str]:
+    """Those variants, or all if none is named. Raises ``UsageError`` for one that is not there."""
+    unknown = [id for id in ids if id not in VARIANTS]
+    if unknown:
+        raise UsageError(f"no variant {unknown[0]!r}; there are {', '.join(VARIANTS)}")
+    return ids or tuple(VARIANTS)
 
 
 def writable(path: str | None) -> Path | None:

@@ -6,8 +6,8 @@ import argparse
 from typing import Any
 
 from radixproof.cli import as_json
-from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
-from radixproof.cli.options import add_json, positive, writable
+from radixproof.cli.errors import COUNTEREXAMPLE, HELD
+from radixproof.cli.options import add_json, positive, variants_named, writable
 from radixproof.model.trace import dumps
 from radixproof.stateful_tests.variants import VARIANTS
 from radixproof.stateful_tests.variants_table import SEEDS, Row, measure
@@ -22,13 +22,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    target = writable(args.json)
-    unknown = [i for i in args.ids if i not in VARIANTS]
-    if unknown:
-        raise UsageError(f"no variant {unknown[0]!r}; there are {', '.join(VARIANTS)}")
+    target, ids = writable(args.json), variants_named(args.ids)
     print(f"{'variant':<8}{'steps':>8}{'seconds':>9}{'shrunk':>8}  caught by")
     rows = []
-    for id in args.ids or VARIANTS:
+    for id in ids:
         row = measure(VARIANTS[id], range(args.seeds))
         rows.append(row)
         print(row_text(row), flush=True)

@@ -41,31 +41,6 @@ def a_backup_takes_all_that_is_on_device(step: Step) -> Iterator[Fault]:
 
 
 @step_invariant(
-    "S-backup-3",
-    op.Insert,
-    op.Prefill,
-    op.Finish,
-    formula="write queued in this step for n, not backed up before => n or a node below it reached"
-    " the threshold of hits",
-    without_it="The host fills with what was asked for once, and gives up what is asked for often.",
-    taught_by="M-73, a mutant of 0.5.23",
-    holds_under=WRITE_THROUGH,
-)
-def nothing_is_backed_up_before_its_time(step: Step) -> Iterator[Fault]:
-    """What is copied to the host was hit often enough, or lies above what was."""
-    before, after = step.before, step.after
-    threshold = before.config.write_through_threshold
-    known = {t.id for t in before.writes}
-    often = {a for i, n in enumerate(after.nodes) if n.hit >= threshold for a in after.path(i)}
-    for t in after.writes:
-        b = step.origin.get(t.node)
-        was_there = b is not None and before.nodes[b].backuped
-        if t.id not in known and t.node >= 0 and not was_there and t.node not in often:
-            hits = after.nodes[t.node].hit
-            yield Fault(f"{after.name(t.node)} is backed up after {hits} hits", (t.node,))
-
-
-@step_invariant(
     "S-backup-2",
     op.Insert,
     formula="option backs-up-windows: ok, the key's node was there, is backed up and in no write =>"
@@ -111,3 +86,28 @@ def _end_of_the_key(step: Step) -> int | None:
         return None
     b = step.origin.get(path[-1])
     return path[-1] if b is not None and step.before.nodes[b].end == len(key) else None
+
+
+@step_invariant(
+    "S-backup-3",
+    op.Insert,
+    op.Prefill,
+    op.Finish,
+    formula="write queued in this step for n, not backed up before => n or a node below it reached"
+    " the threshold of hits",
+    without_it="The host fills with what was asked for once, and gives up what is asked for often.",
+    taught_by="M-73, a mutant of 0.5.23",
+    holds_under=WRITE_THROUGH,
+)
+def nothing_is_backed_up_before_its_time(step: Step) -> Iterator[Fault]:
+    """What is copied to the host was hit often enough, or lies above what was."""
+    before, after = step.before, step.after
+    threshold = before.config.write_through_threshold
+    known = {t.id for t in before.writes}
+    often = {a for i, n in enumerate(after.nodes) if n.hit >= threshold for a in after.path(i)}
+    for t in after.writes:
+        b = step.origin.get(t.node)
+        was_there = b is not None and before.nodes[b].backuped
+        if t.id not in known and t.node >= 0 and not was_there and t.node not in often:
+            hits = after.nodes[t.node].hit
+            yield Fault(f"{after.name(t.node)} is backed up after {hits} hits", (t.node,))

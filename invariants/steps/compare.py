@@ -219,10 +219,8 @@ def new_slots(step: Step) -> int:
 
 
 def had_to_evict(step: Step) -> bool:
-    """Whether a forward pass had to make room: what it took, its insert may have given back."""
-    if not isinstance(step.operation, op.Prefill | op.Decode):
+    """Whether a chunk had to make room: what that took, the chunk's insert may have given back."""
+    if not isinstance(step.operation, op.Prefill):
         return False
-    need = dict.fromkeys(step.before.config.components, new_slots(step))
-    if MAMBA in need:
-        need[MAMBA] = int(isinstance(step.operation, op.Prefill))
+    need = {c: 1 if c == MAMBA else new_slots(step) for c in step.before.config.components}
     return any(step.before.pools[c].free_slots < n for c, n in need.items())

@@ -22,7 +22,7 @@ from radixproof.invariants.steps.compare import (
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
-from radixproof.model.config import MAMBA, SWA, WRITE_BACK
+from radixproof.model.config import MAMBA, SWA
 from radixproof.model.options import BACKS_UP_WINDOWS
 from radixproof.model.snapshot import Placement
 
@@ -151,7 +151,7 @@ def _stayed(step: Step, old: Placement | None, new: Placement | None) -> bool:
 
 def _may_lose_copies(view: View) -> bool:
     """Write-back that reclaims host copies of device data first (10.2, 8)."""
-    return BACKS_UP_WINDOWS in view.options and view.config.write_policy == WRITE_BACK
+    return BACKS_UP_WINDOWS in view.options and view.config.writes_back
 
 
 @step_invariant(

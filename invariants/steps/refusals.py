@@ -20,14 +20,12 @@ from radixproof.invariants.steps.compare import (
     path_to,
 )
 from radixproof.invariants.steps.evict import reachable
+from radixproof.invariants.steps.transfer import MAX_UNFINISHED_LOADS
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
 from radixproof.model.config import FULL, MAMBA, SWA
 from radixproof.model.options import WAITS_UNLOCKED
-
-LOADS_AT_ONCE = 3
-"""Releases of SGLang keep at most three load-backs unfinished and refuse more."""
 
 
 @step_invariant(
@@ -58,17 +56,17 @@ def tokens_that_fit_are_not_refused(step: Step) -> Iterator[Fault]:
     op.Proceed,
     formula="no load, none armed to fail, fewer than 3 pending and none on the target's path, no"
     " quota, threshold reached => some pool has fewer slots than the missing data needs: free ones,"
-    " and those that eviction can reach off that path (write-back: where the host has room)",
+    " and those that eviction can reach off that path (write-back: where the host has room). The"
+    " target of who waited is what its own match found, if all of that is still there",
     without_it="A prefix that the host has is computed again.",
     taught_by="M-71, M-72",
     holds_under=WITH_HOST,
 )
 def a_load_back_that_fits_is_not_refused(step: Step) -> Iterator[Fault]:
     """What a match finds on the host, FULL, windows or a state, is loaded where there is room."""
-    target = _not_loaded(step)
-    if target is None or len(step.after.loads) >= LOADS_AT_ONCE or step.before.armed_failures:
+    after, target = step.after, _not_loaded(step)
+    if target is None or step.before.armed_failures or len(after.loads) >= MAX_UNFINISHED_LOADS:
         return
-    after = step.after
     if any(i in t.nodes for t in after.loads for i in after.path(target)):
         return  # releases leave nodes alone that another load has pinned
     need = _missing(after, target)

@@ -33,8 +33,9 @@ def modules_of(tree: Path) -> list[str]:
     return [str(f.relative_to(tree)) for f in files if f.is_file()]
 
 
-def linked_copy(tree: Path, folder: Path, texts: Mapping[str, str]) -> Path:
-    """The release with other texts for some of its modules; all else is linked."""
+def linked_copy(tree: Path, folder: Path, texts: Mapping[str, str | None]) -> Path:
+    """The release with other texts for some of its files, or (``None``) without them; all else is
+    linked."""
     made = {Path(name) for name in texts}
     parents = {parent for name in made for parent in name.parents}
     for parent in sorted(parents):
@@ -44,13 +45,14 @@ def linked_copy(tree: Path, folder: Path, texts: Mapping[str, str]) -> Path:
             if inside not in made and inside not in parents:
                 (folder / inside).symlink_to(entry)
     for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        if text is not None:
+            (folder / name).write_text(text, encoding="utf-8")
     return folder
 
 
 def marked(tree: Path, folder: Path) -> Path:
     """A copy that behaves as the release and notes which sites it ran."""
-    texts = {}
+    texts: dict[str, str | None] = {}
     for name in modules_of(tree):
         source = (tree / name).read_text(encoding="utf-8")
         note = _MARK.format(path=str(folder / REACHED))
@@ -69,8 +71,7 @@ def reached(folder: Path) -> set[tuple[str, int, int]]:
 def mutant(tree: Path, folder: Path, name: str, site: Site) -> Path:
     """A copy with one change."""
     source = (tree / name).read_text(encoding="utf-8")
-    wrong = site.wrong if site.is_statement else f"({site.wrong})"
-    return linked_copy(tree, folder, {name: source[: site.begin] + wrong + source[site.end :]})
+    return linked_copy(tree, folder, {name: site.changed(source)})
 
 
 def _with_marks(name: str, source: str, places: Iterable[Site]) -> str:

@@ -34,6 +34,11 @@ class Site:
     wrong: str
     is_statement: bool
 
+    def changed(self, source: str) -> str:
+        """The text with this one change."""
+        wrong = self.wrong if self.is_statement else f"({self.wrong})"
+        return source[: self.begin] + wrong + source[self.end :]
+
 
 def sites(source: str) -> list[Site]:
     """Every change of a module, in the order of its text."""

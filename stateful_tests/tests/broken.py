@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from radixproof.stateful_tests.mutation.planting import linked_copy
+
 CACHE = Path("sglang/srt/mem_cache/unified_radix_cache.py")
 ADAPTER = Path("sglang/srt/mem_cache/rust_tree_core/adapter.py")
 
@@ -12,18 +14,6 @@ def broken_copy(
     tree: Path, folder: Path, method: str, *, inside: Path = CACHE, kind: str = "UnifiedRadixCache"
 ) -> Path:
     """The tree with one method added at the end of a class of one module, all else linked."""
-    copy_without(tree, folder, inside)
     source = (tree / inside).read_text(encoding="utf-8")
     planted = f"\n\nclass _Broken{kind}({kind}):\n{method}\n\n{kind} = _Broken{kind}\n"
-    (folder / inside).write_text(source + planted, encoding="utf-8")
-    return folder
-
-
-def copy_without(tree: Path, folder: Path, missing: Path) -> Path:
-    """The tree without one file, all else linked."""
-    (folder / missing).parent.mkdir(parents=True)
-    for level in missing.parents[:-1]:
-        for entry in (tree / level).iterdir():
-            if not (folder / level / entry.name).exists() and entry.name != missing.name:
-                (folder / level / entry.name).symlink_to(entry)
-    return folder
+    return linked_copy(tree, folder, {str(inside): source + planted})

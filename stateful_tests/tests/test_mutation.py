@@ -42,11 +42,7 @@ def sanity_check(x):
 
 
 def wrong_texts() -> list[tuple[str, str]]:
-    found = []
-    for s in sites(TEXT):
-        wrong = s.wrong if s.is_statement else f"({s.wrong})"
-        found.append((s.kind, TEXT[: s.begin] + wrong + TEXT[s.end :]))
-    return found
+    return [(s.kind, s.changed(TEXT)) for s in sites(TEXT)]
 
 
 def run(text: str, *more: Any) -> tuple[Any, ...]:

@@ -22,12 +22,12 @@ from radixproof.model.trace import Trace, dumps
 from radixproof.stateful_tests.bugs.releases import RELEASE_BUGS
 from radixproof.stateful_tests.configs import ANY, Limits
 from radixproof.stateful_tests.corpus import save
-from radixproof.stateful_tests.lockstep import Coverage
+from radixproof.stateful_tests.mutation.planting import linked_copy
 from radixproof.stateful_tests.sglang.diff import Pair, Step
 from radixproof.stateful_tests.sglang.judge import Plan, judge, replay_on
 from radixproof.stateful_tests.sglang.process import ReleaseProcess, unpack
 from radixproof.stateful_tests.sglang.shown import shown
-from radixproof.stateful_tests.tests.broken import copy_without
+from radixproof.stateful_tests.tests.between_releases import holds, shows
 
 RELEASE = "0.5.23"
 EXTENSION = Path("sglang/srt/mem_cache/rust_tree_core/mem_cache.cpython-311-x86_64-linux-gnu.so")
@@ -125,7 +125,7 @@ def test_the_command_says_what_it_left_out(capsys: pytest.CaptureFixture[str]) -
 @pytest.fixture(scope="module")
 def without_core(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A release whose Rust core is gone: it would run its Python core and say nothing."""
-    return copy_without(fetch(RELEASE), tmp_path_factory.mktemp("without"), EXTENSION)
+    return linked_copy(fetch(RELEASE), tmp_path_factory.mktemp("without"), {str(EXTENSION): None})
 
 
 def test_a_release_that_falls_back_is_no_rust_core(
@@ -187,14 +187,8 @@ extent, which such a core does not show."""
 @pytest.mark.parametrize("id", [SEEN[0], pytest.param(SEEN[1], marks=pytest.mark.nightly)])
 def test_a_bug_of_both_cores_shows_on_the_rust_core(id: str) -> None:
     bug = RELEASE_BUGS[id]
-    with start(f"sglang=={bug.shows}", RUST, bug.environment) as running:
-        found = replay_on(running, bug.trace(), bug.reach)
-    assert found is not None
-    assert bug.wanted & set(found.slugs)
-    coverage = Coverage()
-    with start(f"sglang=={bug.fixed}", RUST, bug.environment) as running:
-        assert replay_on(running, bug.trace(), bug.reach, coverage) is None
-    assert coverage.steps == len(bug.trace().operations)
+    shows(bug.shows, RUST, bug.trace(), bug.wanted, bug.reach, bug.environment)
+    holds(bug.fixed, RUST, bug.trace(), bug.reach, bug.environment)
 
 
 @pytest.mark.nightly

@@ -27,6 +27,7 @@ from radixproof.stateful_tests.sglang.judge import replay_on
 from radixproof.stateful_tests.sglang.legal import Reach, made_legal
 from radixproof.stateful_tests.sglang.passable import PASSABLE
 from radixproof.stateful_tests.sglang.solo import Solo
+from radixproof.stateful_tests.tests.between_releases import holds, shows
 from radixproof.stateful_tests.tests.broken import broken_copy
 from radixproof.stateful_tests.variants import VARIANTS
 from radixproof.stateful_tests.verdict import CRASH, LINKED, RELATION
@@ -106,15 +107,8 @@ def test_what_is_no_release_is_one_line(subject: str, capsys: pytest.CaptureFixt
     ],
 )
 def test_a_bug_is_in_one_release_and_not_in_the_next(bug: ReleaseBug) -> None:
-    with start(f"sglang=={bug.shows}", PYTHON, bug.environment) as running:
-        found = replay_on(running, bug.trace(), bug.reach)
-    assert found is not None
-    assert bug.wanted & set(found.slugs)
-    coverage = Coverage()
-    with start(f"sglang=={bug.fixed}", PYTHON, bug.environment) as running:
-        assert replay_on(running, bug.trace(), bug.reach, coverage) is None
-    assert coverage.steps == len(bug.trace().operations)
-    assert {kind for _, kind in coverage.outcomes} <= {"ok", "refused"}
+    shows(bug.shows, PYTHON, bug.trace(), bug.wanted, bug.reach, bug.environment)
+    holds(bug.fixed, PYTHON, bug.trace(), bug.reach, bug.environment)
 
 
 def test_a_release_holds_where_nothing_is_known(capsys: pytest.CaptureFixture[str]) -> None:

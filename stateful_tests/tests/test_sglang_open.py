@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from radixproof.cli.releases import start
 from radixproof.impl.sglang.wheels import PYTHON
 from radixproof.stateful_tests.bugs.open import OPEN, TRACES, OpenDefect
-from radixproof.stateful_tests.lockstep import Coverage
-from radixproof.stateful_tests.sglang.judge import replay_on
+from radixproof.stateful_tests.tests.between_releases import holds, shows
 
 FINDINGS = Path(__file__).parents[2] / "docs" / "findings"
 DEFECTS = pytest.mark.parametrize("defect", OPEN.values(), ids=lambda defect: defect.id)
@@ -32,13 +30,6 @@ def test_every_trace_and_every_page_is_of_an_open_defect() -> None:
 @DEFECTS
 def test_an_open_defect_is_in_the_latest_release(defect: OpenDefect) -> None:
     for version in (defect.since, defect.latest):
-        with start(f"sglang=={version}", PYTHON, defect.environment) as running:
-            found = replay_on(running, defect.trace(), defect.reach)
-        assert found is not None
-        assert defect.wanted & set(found.slugs)
-    if not defect.before:
-        return
-    coverage = Coverage()
-    with start(f"sglang=={defect.before}", PYTHON, defect.environment) as running:
-        assert replay_on(running, defect.trace(), defect.reach, coverage) is None
-    assert coverage.steps == len(defect.trace().operations)
+        shows(version, PYTHON, defect.trace(), defect.wanted, defect.reach, defect.environment)
+    if defect.before:
+        holds(defect.before, PYTHON, defect.trace(), defect.reach, defect.environment)
