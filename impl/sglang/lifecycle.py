@@ -330,9 +330,13 @@ class Lifecycle:
             running.req.reasoning_tokens = len(output)
 
     def slide_window(self, running: Running) -> None:
-        """``ScheduleBatch._evict_swa`` with the number of tokens before the one to compute."""
+        """``ScheduleBatch._evict_swa``, as the step that computed the last token began with it.
+
+        A scheduler slides while it prepares a decode step (``maybe_evict_swa``, ``seqlen - 1``), and
+        nothing happens to the request before that step has computed one token more.
+        """
         batch = self.release.schedule_batch.ScheduleBatch
-        batch._evict_swa(self.batch, running.req, running.committed)
+        batch._evict_swa(self.batch, running.req, running.committed - 1)
 
     def released_window(self, req: Any) -> bool:
         """Whether the SWA part of the request's lock was given back early."""

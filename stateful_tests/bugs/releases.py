@@ -303,6 +303,27 @@ RELEASE_BUGS = {
             frozenset({"a-backed-up-prefix-keeps-its-window-on-the-host"}),
             Limits((FULL, SWA), WRITE_THROUGH),
         ),
+        ReleaseBug(
+            "unfinished-window",
+            "caching a chunk frees SWA to less than a window from the key's end, where the window is"
+            " no multiple of the page: the match refuses the leaf, and request and tree own the same"
+            " slots",
+            "0.5.22",
+            "0.5.23",
+            "P1 P13",
+            frozenset({"device-slots-have-one-owner"}),
+            Limits((FULL, SWA), WRITE_THROUGH, page_size=4, bigram=False),
+        ),
+        ReleaseBug(
+            "finished-window",
+            "with bigram keys a request that ends a token short of a window finds its own leaf"
+            " refused, and frees what it has just given to the tree",
+            "0.5.22",
+            "0.5.23",
+            "P1 P13 P19",
+            frozenset({"device-slots-have-one-owner"}),
+            Limits((FULL, SWA), WRITE_THROUGH, page_size=2, bigram=True),
+        ),
     )
 }
 """Number -> bug. What of the record cannot be reached yet is in docs/sglang.md."""

@@ -66,8 +66,8 @@ def _why_illegal(state: Snapshot, operation: op.Operation, reach: Reach) -> str 
                 return "only what a match finds best is loaded back"
         case op.SlideWindow():
             running = next((r for r in state.requests if r.name == operation.request), None)
-            if running is not None and running.committed <= running.prompt_len:
-                return "a window slides from the second output token on"
+            if running is not None and running.committed <= running.prompt_len + 1:
+                return "a window slides with the second step of decoding, and before it computes"
         case op.Decode() if operation.ahead and state.config.has_mamba:
             return "a server with states runs here without speculative decoding"
         case op.Insert() if operation.chunked:

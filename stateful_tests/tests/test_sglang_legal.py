@@ -68,3 +68,18 @@ def test_a_legal_difference_is_no_counterexample(trace: Trace) -> None:
         assert replay_on(running, trace, Reach(host_locks=True), coverage) is None
     assert coverage.steps == len(trace.operations)
     assert not any(kind.startswith("error") for _, kind in coverage.outcomes), coverage.outcomes
+
+
+def test_a_window_slides_before_the_step_that_computes_its_last_token() -> None:
+    """With the first step of decoding none slides; with the second the token before it stays."""
+    config = CacheConfig(BOTH, sliding_window=1, bigram=True)
+    slid = (op.Decode("r", (1,)), op.SlideWindow("r"), op.Finish("r"))
+    begun = (op.Admit("r", (1, 1)), op.Prefill("r", 2))
+    for first, kind in (((), "E_ARG"), ((op.Decode("r", (1,)),), "ok")):
+        coverage = Coverage()
+        with start("sglang==0.5.22", PYTHON, {}) as running:
+            assert (
+                replay_on(running, Trace(config, (*begun, *first, *slid)), coverage=coverage)
+                is None
+            )
+        assert [k for o, k in coverage.outcomes if o == "slide_window"] == [kind]

@@ -223,7 +223,8 @@ class Request:
         return True
 
     def slide_window(self) -> None:
-        ScheduleBatch._evict_swa(self.batch, self.req, self.committed)
+        """As the decode step that computed the last token began with it."""
+        ScheduleBatch._evict_swa(self.batch, self.req, self.committed - 1)
 
     def release_window(self) -> None:
         """The SWA part of the lock is given back, once a window was decoded."""
