@@ -332,7 +332,7 @@ class Lifecycle:
     def slide_window(self, running: Running) -> None:
         """``ScheduleBatch._evict_swa``, as the step that computed the last token began with it.
 
-        A scheduler slides while it prepares a decode step (``maybe_evict_swa``, ``seqlen - 1``), and
+        A scheduler slides while it prepares a step (``maybe_evict_swa``, ``seqlen - 1``), and
         nothing happens to the request before that step has computed one token more.
         """
         batch = self.release.schedule_batch.ScheduleBatch

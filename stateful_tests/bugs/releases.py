@@ -305,9 +305,9 @@ RELEASE_BUGS = {
         ),
         ReleaseBug(
             "unfinished-window",
-            "caching a chunk frees SWA to less than a window from the key's end, where the window is"
-            " no multiple of the page: the match refuses the leaf, and request and tree own the same"
-            " slots",
+            "caching a chunk frees SWA to less than a window from the key's end, where the window"
+            " is no multiple of the page: the match refuses the leaf, and request and tree own the"
+            " same slots",
             "0.5.22",
             "0.5.23",
             "P1 P13",
