@@ -31,8 +31,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"no bug {unknown[0]!r}; there are {', '.join(RELEASE_BUGS)}")
     rows = []
     print(
-        f"{'bug':<8}{'release':<14}{'fixed in':<10}{'found':>7}{'seconds':>9}{'steps':>8}{'ops':>5}"
-        "  trace"
+        f"{'bug':<24}{'release':<14}{'fixed in':<10}{'found':>7}{'seconds':>9}{'steps':>8}"
+        f"{'ops':>5}  trace"
     )
     for id in args.bugs or RELEASE_BUGS:
         row = _row(RELEASE_BUGS[id], args.seeds, args.time)
@@ -69,6 +69,6 @@ def _line(row: dict[str, Any]) -> str:
     told = [f"{spent:.1f}" if spent is not None else "-"]
     told += [f"{steps:.0f}" if steps is not None else "-", str(length or "-")]
     return (
-        f"{row['bug']:<8}{row['release']:<14}{row['fixed']:<10}{row['found']:>7}"
+        f"{row['bug']:<24}{row['release']:<14}{row['fixed']:<10}{row['found']:>7}"
         f"{told[0]:>9}{told[1]:>8}{told[2]:>5}  {row['trace']}"
     )

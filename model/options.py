@@ -54,7 +54,13 @@ BINDS_BY_BATCH = "binds-by-batch"
 """A request that starts from no state gets its slot with its first forward pass, and that pass
 settles the slots of all requests admitted so far (6.9). SGLang; its scheduler admits a batch."""
 COPIES_STATES_AT_ONCE = "copies-states-at-once"
-"""The match itself copies the state into the request's slot (6.1, 10.1). SGLang until 0.5.12."""
+"""The match itself copies the state into the request's slot, and a state slot is zeroed when it is
+handed out (6.1; 10.1, 13). SGLang until 0.5.12."""
+ONE_HOST_HIT = "one-host-hit"
+"""Hits on the host are one number: of FULL, or 1 where only SWA or a state is to be loaded
+(10.1, 7). SGLang until 0.5.12."""
+RECENCY_ALONE = "recency-alone"
+"""Leaves are evicted by recency, whatever the eviction strategy (10.1, 12). SGLang until 0.5.12."""
 BRANCHES_BEYOND_STATES = "branches-beyond-states"
 """A branching point lies beyond what states make usable, with a host tier too (6.1; 10.2, 11).
 SGLang since 0.5.17."""

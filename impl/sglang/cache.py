@@ -260,13 +260,13 @@ class SglangCache:
         return running, admitted
 
     def prefill(self, running: Running, count: int) -> bool:
-        """One chunk; False without memory. The forward pass waits for every load."""
+        """One chunk; False without memory. Each layer of the forward pass waits for its loads."""
         if not self._make_room(running, count):
             return False
         self.start_loading()
+        self.lifecycle.settle(running)
         for event in self.unfinished(LOAD):
             event.synchronize()
-        self.lifecycle.settle(running)
         self._compute(running, count)
         self.lifecycle.cache_unfinished(running)
         self.submit_writes()

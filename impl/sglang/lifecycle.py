@@ -23,6 +23,7 @@ from radixproof.impl.sglang.pools import Built
 from radixproof.impl.sglang.release import accepted
 from radixproof.impl.sglang.states import States
 from radixproof.model.config import FULL, SWA
+from radixproof.model.operations import LOAD
 from radixproof.model.options import STRIPS_THINKING
 
 MAX_NEW_TOKENS = 1 << 20
@@ -88,6 +89,8 @@ class Lifecycle:
         self.states = States(built, self.held, self.hold)
         self.unbound: list[Running] = []
         """Admitted and without a row: the next batch."""
+        self._earlier_loads: list[Any] = []
+        """Finish events of the loads that an earlier forward pass has waited for."""
 
     # Fields that moved from the request into ``req.kv``, some in 0.5.17, the rest in 0.5.19
 
@@ -152,6 +155,8 @@ class Lifecycle:
         ``None``: with MAMBA, the budget does not reach.
         """
         req = new.req
+        if not self.unbound:
+            self._earlier_loads = [a.finish_event for a in self.built.queues(LOAD)[1]]
         with self.states.candidate():
             hits, loaded = self._match(req), False
             on_host = hits.host_hit or hits.swa_host_hit or hits.mamba_host_hit
@@ -267,10 +272,17 @@ class Lifecycle:
     def settle(self, running: Running) -> None:
         """The forward pass of a batch begins: what is outstanding on its state slots is done.
 
-        The batch is all that was admitted; those without a slot get one with their row.
+        The batch is all that was admitted; those without a slot get one with their row. Its own
+        loads may still run: a release waits for what it reads (``HybridReqToTokenPool``).
         """
-        if self.built.config.has_mamba:
-            self.states.settle([running.req, *(r.req for r in self.unbound)])
+        if not self.built.config.has_mamba:
+            return
+        for event in self._earlier_loads:
+            event.synchronize()
+        if self.built.controller is not None:
+            counter = self.built.controller.layer_done_counter
+            counter.set_consumer(counter.producer_index)
+        self.states.settle([running.req, *(r.req for r in self.unbound)])
 
     def add_slots(self, running: Running, slots: Tensor) -> None:
         """Newly allocated slots join the row."""

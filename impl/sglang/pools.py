@@ -22,6 +22,7 @@ from radixproof.model.options import (
     DISABLES_ELSEWHERE,
     HIDES_LOCKS,
     HIDES_TRACKING,
+    RECENCY_ALONE,
     TELLS_NO_EVENTS,
 )
 
@@ -127,6 +128,8 @@ def require_possible(release: Release, config: CacheConfig) -> None:
         raise ConfigError("a disabled cache is driven without host tier and mamba so far")
     if config.kv_events and TELLS_NO_EVENTS in release.options:
         raise ConfigError("the cache of this release tells no KV events")
+    if config.eviction_policy != "lru" and RECENCY_ALONE in release.options:
+        raise ConfigError("the cache of this release evicts by recency alone: eviction_policy lru")
     if config.load_back_threshold < 1:
         raise ConfigError("SGLang loads back at least one token: load_back_threshold >= 1")
     if not config.has_host:

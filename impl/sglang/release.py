@@ -130,6 +130,8 @@ class Release:
             options.BINDS_BY_BATCH: True,
             options.COPIES_STATES_AT_ONCE: "_collect_deferred_mamba_cow_and_clear"
             not in vars(self.schedule_batch.ScheduleBatch),
+            options.ONE_HOST_HIT: "swa_host_hit_length" not in self.params.MatchResult._fields,
+            options.RECENCY_ALONE: "eviction_strategy" not in tree,
             options.BRANCHES_BEYOND_STATES: "mamba_boundary_len" in parts,
             options.REFRESHES_ONE_STATE: "refresh_lru" in vars(self.components.MambaComponent),
         }

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from radixproof.invariants.catalogue import WITH_SWA, Step, step_invariant
-from radixproof.invariants.steps.compare import aligned, is_ok, length_present, settles
+from radixproof.invariants.steps.compare import aligned, as_told, is_ok, length_present, settles
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
@@ -33,7 +33,8 @@ def an_admission_reports_what_a_match_would(step: Step) -> Iterator[Fault]:
         return
     assert isinstance(step.operation, op.Admit | op.Prepare)
     o = step.operation
-    wanted = _hits(step.before, o.namespace, aligned(step.before, o.tokens[:-1]))
+    hits = _hits(step.before, o.namespace, aligned(step.before, o.tokens[:-1]))
+    wanted = as_told(step.before, hits)
     best = wanted.pop("best_match")
     if isinstance(o, op.Prepare):
         wanted["best_match"] = best

@@ -14,6 +14,7 @@ from radixproof.model.options import (
     BACKS_UP_WINDOWS,
     BINDS_BY_BATCH,
     HIDES_LOCKS,
+    ONE_HOST_HIT,
 )
 from radixproof.model.outcome import Status
 from radixproof.model.snapshot import Placement, Request, Slots
@@ -224,3 +225,12 @@ def had_to_evict(step: Step) -> bool:
         return False
     need = {c: 1 if c == MAMBA else new_slots(step) for c in step.before.config.components}
     return any(step.before.pools[c].free_slots < n for c, n in need.items())
+
+
+def as_told(view: View, hits: dict[str, int]) -> dict[str, int]:
+    """Hits of a match in the numbers that the cache tells them in (option one-host-hit)."""
+    if ONE_HOST_HIT not in view.options:
+        return hits
+    others = [name for name in ("swa_host_hit", "mamba_host_hit") if hits.get(name)]
+    one = max(hits["host_hit"], int(bool(others)))
+    return {**hits, **dict.fromkeys(others, 0), "host_hit": one}

@@ -317,9 +317,9 @@ def only_device_eviction_loses_device_data(step: Step) -> Iterator[Fault]:
 
 
 def _copies_a_state(step: Step) -> bool:
-    """An older match copies the state at once."""
-    looks = isinstance(step.operation, op.Admit | op.Prepare | op.Proceed)
-    return looks and COPIES_STATES_AT_ONCE in step.after.options
+    """An older match copies the state at once, and a load-back zeroes the slot it takes for it."""
+    takes = isinstance(step.operation, op.Admit | op.Prepare | op.Proceed | op.LoadBack)
+    return takes and COPIES_STATES_AT_ONCE in step.after.options
 
 
 def _waits_for_its_state(step: Step) -> bool:

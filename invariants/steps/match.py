@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from radixproof.invariants.catalogue import Step, step_invariant
 from radixproof.invariants.steps.compare import (
     aligned,
+    as_told,
     is_ok,
     key_of,
     path_to,
@@ -86,7 +87,7 @@ def a_match_finds_the_longest_usable_prefix(step: Step) -> Iterator[Fault]:
         on_host = state is not None and state.device is None and state.host is not None
         wanted["mamba_host_hit"] = int(on_host)
         wanted["branching"] = _branching(view, path, device, device + wanted["host_hit"])
-    for name, length in wanted.items():
+    for name, length in as_told(view, wanted).items():
         if step.outcome.values.get(name) != length:
             yield Fault(f"{name} is {step.outcome.values.get(name)}, not {length}", tuple(path))
 

@@ -324,6 +324,16 @@ RELEASE_BUGS = {
             frozenset({"device-slots-have-one-owner"}),
             Limits((FULL, SWA), WRITE_THROUGH, page_size=2, bigram=True),
         ),
+        ReleaseBug(
+            "state-of-a-pending-load",
+            "a request copies its state from a node that another of its batch loads back, before"
+            " the load has run",
+            "0.5.19",
+            "0.5.20",
+            "P3 P9",
+            frozenset({"requests-go-on-from-their-own-state"}),
+            Limits((FULL, MAMBA), WRITE_THROUGH),
+        ),
     )
 }
 """Number -> bug. What of the record cannot be reached yet is in docs/sglang.md."""

@@ -42,6 +42,8 @@ class Shape:
     """There is a host tier for FULL, SWA and MAMBA together."""
     disables_in_place: bool
     """A server whose caching is disabled has this cache."""
+    has_strategies: bool
+    """Leaves are evicted by the strategy that is asked for, not always by recency."""
 
 
 def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
@@ -52,6 +54,7 @@ def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
         config,
         disable=config.disable and shape.disables_in_place and not config.has_mamba,
         kv_events=config.kv_events and shape.tells_events,
+        eviction_policy=config.eviction_policy if shape.has_strategies else "lru",
         load_back_threshold=max(1, config.load_back_threshold),
         materialize_out_of_window_leaf=True,
     )

@@ -32,7 +32,7 @@ from radixproof.impl.sglang.subject import from_release, open_sglang, where
 from radixproof.model.config import CacheConfig
 from radixproof.model.errors import ConfigError
 from radixproof.model.operations import Operation
-from radixproof.model.options import DISABLES_ELSEWHERE, TELLS_NO_EVENTS
+from radixproof.model.options import DISABLES_ELSEWHERE, RECENCY_ALONE, TELLS_NO_EVENTS
 from radixproof.model.trace import dumps, loads, operation_to_json
 from radixproof.stateful_tests.configs import Limits
 from radixproof.stateful_tests.lockstep import Coverage
@@ -146,6 +146,7 @@ def shape_of(release: Release) -> Shape:
         tells_events=TELLS_NO_EVENTS not in release.options,
         hosts_all_three=release.hosts_all_three,
         disables_in_place=DISABLES_ELSEWHERE not in release.options,
+        has_strategies=RECENCY_ALONE not in release.options,
     )
 
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from radixproof.cli.releases import start
 from radixproof.impl.sglang.wheels import PYTHON
+from radixproof.invariants.steps.compare import as_told
+from radixproof.invariants.view import View
 from radixproof.model import operations as op
-from radixproof.model.config import FULL, SWA, WRITE_BACK, CacheConfig
+from radixproof.model.config import FULL, MAMBA, SWA, WRITE_BACK, CacheConfig
+from radixproof.model.errors import ConfigError
+from radixproof.model.options import ONE_HOST_HIT
+from radixproof.model.reference import ReferenceModel
 from radixproof.model.trace import Trace
 from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.sglang.judge import replay_on
@@ -83,3 +90,25 @@ def test_a_window_slides_before_the_step_that_computes_its_last_token() -> None:
                 is None
             )
         assert [k for o, k in coverage.outcomes if o == "slide_window"] == [kind]
+
+
+def test_hits_of_an_old_release_are_one_number_and_its_evictions_go_by_recency() -> None:
+    """0.5.12: a state on the host is one hit of the only count; a strategy is refused."""
+    config = CacheConfig(
+        (FULL, MAMBA),
+        full_slots=12,
+        swa_slots=0,
+        mamba_slots=9,
+        host_full_slots=25,
+        host_swa_slots=0,
+        host_mamba_slots=19,
+    )
+    key = (1, 1)
+    steps = (op.Insert(key), *WRITTEN, op.Insert((*key, 1)), op.Evict(mamba=1), op.Match(key))
+    with start("sglang==0.5.12.post1", PYTHON, {}) as running:
+        assert replay_on(running, Trace(config, steps)) is None
+        with pytest.raises(ConfigError, match="recency alone"):
+            replay_on(running, Trace(replace(config, eviction_policy="mru"), ()))
+    view = View(replace(ReferenceModel(config).snapshot(), options=frozenset({ONE_HOST_HIT})))
+    told = {"host_hit": 0, "swa_host_hit": 0, "mamba_host_hit": 1}
+    assert as_told(view, told) == {"host_hit": 1, "swa_host_hit": 0, "mamba_host_hit": 0}
