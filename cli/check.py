@@ -8,6 +8,7 @@ from time import monotonic
 from radixproof.cli import as_json, check_release
 from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
 from radixproof.cli.options import (
+    add_budget,
     add_json,
     add_limits,
     add_subject,
@@ -41,6 +42,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add_subject(parser)
     add_limits(parser)
+    add_budget(parser)
     add_json(parser)
     add_release(parser)
     parser.set_defaults(run=run)
@@ -49,6 +51,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     if is_release(args.subject):
         return check_release.run(args)
+    if args.budget:
+        raise UsageError("--budget goes with --subject sglang...: only a release has a scheduler")
     open_subject, limits, target = subject_of(args), limits_of(args), writable(args.json)
     begin = monotonic()
     with meter(f"check {args.subject}") as progress:

@@ -9,7 +9,15 @@ from time import monotonic
 
 from radixproof.cli import as_json
 from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
-from radixproof.cli.options import add_json, add_limits, limits_of, natural, seconds, writable
+from radixproof.cli.options import (
+    add_budget,
+    add_json,
+    add_limits,
+    limits_of,
+    natural,
+    seconds,
+    writable,
+)
 from radixproof.cli.releases import add_release, environment_of, is_release, reach_of, start
 from radixproof.cli.report import counterexample_text, keep
 from radixproof.impl.sglang.wheels import RUST
@@ -35,6 +43,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--time", type=seconds, metavar="S", help=f"instead of {TRACES} traces")
     add_limits(parser)
     add_json(parser)
+    add_budget(parser)
     add_release(parser)
     parser.set_defaults(run=run)
 

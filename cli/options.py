@@ -36,6 +36,14 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_budget(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--budget",
+        action="store_true",
+        help="sglang alone: its scheduler's own budget admits requests and forms batches",
+    )
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", help="write the result for machines")
 
@@ -104,8 +112,16 @@ def limits_of(args: argparse.Namespace) -> Limits:
             raise UsageError("--page-size must be 1 with mamba")
         if MAMBA in components and args.bigram:
             raise UsageError("--bigram goes without mamba")
+    budget = bool(getattr(args, "budget", False))
+    if budget and components is not None and MAMBA in components:
+        raise UsageError("--budget goes without mamba")
     return Limits(
-        components, args.policy, args.page_size, bigram=args.bigram, kv_events=args.kv_events
+        components,
+        args.policy,
+        args.page_size,
+        bigram=args.bigram,
+        kv_events=args.kv_events,
+        budget=budget,
     )
 
 

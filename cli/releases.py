@@ -63,6 +63,8 @@ def process_of(args: argparse.Namespace) -> ReleaseProcess:
     """A process that holds the release to be judged. Raises ``UsageError``."""
     if args.device != "cpu":
         raise UsageError("--device cuda goes with --subject torch only")
+    if getattr(args, "budget", False) and getattr(args, "relation", False):
+        raise UsageError("--budget goes without --relation: the relation has no batches")
     if args.core == RUST and (args.host_locks or args.relation):
         flag = "--host-locks" if args.host_locks else "--relation"
         raise UsageError(f"{flag} goes with --core python: a Rust core does not show its locks")

@@ -27,6 +27,7 @@ from radixproof.invariants.steps import (  # noqa: F401
     transfer,
     request,
     waiting,
+    scheduler,
     environment,
     events,
     answers,

@@ -60,6 +60,11 @@ class CacheConfig:
     eviction_policy: str = "lru"
     bigram: bool = False
     """Keys are pairs of adjacent tokens (EAGLE speculative decoding)."""
+    max_new_tokens: int = 0
+    """Output tokens that a request may have at most. With such a bound a scheduler's own budget
+    decides who is admitted, and what a forward pass computes; 0: the trace does."""
+    chunked_prefill_size: int = 0
+    """Prompt tokens that such a scheduler puts in one batch; 0: as many as there are."""
     disable: bool = False
     """The cache keeps nothing: matches are empty, what is inserted is freed (domain.md 3)."""
 
@@ -75,6 +80,8 @@ class CacheConfig:
             ("mamba_slots", 0),
             ("host_mamba_slots", 0),
             ("mamba_chunk_size", 1),
+            ("max_new_tokens", 0),
+            ("chunked_prefill_size", 0),
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -96,6 +103,14 @@ class CacheConfig:
         for name in ("full_slots", "swa_slots", "host_full_slots", "host_swa_slots"):
             if getattr(self, name) % self.page_size:
                 raise ConfigError(f"{name} must be a multiple of page_size {self.page_size}")
+        if self.chunked_prefill_size % self.page_size:
+            raise ConfigError(
+                f"chunked_prefill_size must be a multiple of page_size {self.page_size}"
+            )
+        if self.chunked_prefill_size and not self.max_new_tokens:
+            raise ConfigError(
+                "chunked_prefill_size is a scheduler's, which max_new_tokens asks for"
+            )
         for c in self.auxiliary:
             if self.pool_slots(c) == 0:
                 raise ConfigError(f"{c}_slots must be at least one page when {c} is a component")
@@ -105,6 +120,11 @@ class CacheConfig:
             raise ConfigError("bigram keys with mamba are not specified")
         if self.has_mamba and self.page_size != 1:
             raise ConfigError("page_size must be 1 when mamba is a component")
+
+    def require_no_scheduler(self) -> None:
+        """For a cache without one. Raises ``ConfigError``."""
+        if self.max_new_tokens:
+            raise ConfigError("max_new_tokens asks for a scheduler's budget: SGLang has one")
 
     @property
     def has_swa(self) -> bool:

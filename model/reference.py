@@ -45,6 +45,8 @@ class ReferenceModel:
     name = "model"
 
     def __init__(self, config: CacheConfig, rules: Rules = THE_RULES) -> None:
+        """Raises ``ConfigError`` for a scheduler's budget, which is not specified."""
+        config.require_no_scheduler()
         self.config = config
         self.rules = rules
         self.state = self._new_state()

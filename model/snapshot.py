@@ -159,6 +159,9 @@ class Request:
 
     ``state_slot`` (MAMBA) is its own. The next forward pass first copies the device slot
     ``state_source`` into it, or zeroes it, where these are set.
+
+    ``granted``: tokens that the next forward pass brings it to, where the scheduler's budget has
+    admitted it to that pass; 0: it has not.
     """
 
     name: str
@@ -174,6 +177,7 @@ class Request:
     state_slot: int | None = None
     state_source: int | None = None
     zero_state: bool = False
+    granted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +337,8 @@ class _Canonical:
         swa = self.held("swa", tuple(window[x] for x in r.row if window[x])) if window else None
         plain = (r.name, r.namespace, r.tokens, r.prompt_len, r.committed, r.protected)
         kv = (row, written, swa and swa[0])
-        return (*plain, r.swa_evicted, r.last_node, r.priority, *kv, *self.state(r))
+        more = (r.swa_evicted, r.last_node, r.priority, r.granted)
+        return (*plain, *more, *kv, *self.state(r))
 
     def state(self, r: Request) -> tuple[Any, ...]:
         """What lies in a state slot counts once the request has filled it."""

@@ -27,6 +27,8 @@ class Limits:
     host: bool | None = None
     bigram: bool | None = None
     kv_events: bool | None = None
+    budget: bool = False
+    """A scheduler's own budget admits (releases of SGLang alone)."""
 
     def admit(self, config: CacheConfig) -> bool:
         """Whether a configuration lies within the limits."""

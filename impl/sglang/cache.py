@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from radixproof.impl.sglang import allocation, payload
+from radixproof.impl.sglang.budget import Budget, OutOfMemory
 from radixproof.impl.sglang.device import Event
 from radixproof.impl.sglang.events import EventLog
 from radixproof.impl.sglang.lifecycle import Admitted, Lifecycle, Running
@@ -63,7 +64,8 @@ class SglangCache:
         self.transfers = TransferLog(built)
         self.kv_events = EventLog(built.tree, self.config.page_size, enabled=self.config.kv_events)
         self.requests: dict[str, Running] = {}
-        self.queue = Queue(self.lifecycle, self.requests)
+        self.budget = Budget(self.lifecycle, self.requests)
+        self.queue = Queue(self.lifecycle, self.requests, self.budget)
         self.locks: dict[str, Held] = {}
         self.host_locks: dict[str, Held] = {}
 
@@ -253,16 +255,20 @@ class SglangCache:
 
     def admit(self, o: op.Admit) -> tuple[Running, Admitted] | None:
         running = self.lifecycle.new(o.request, o.namespace, o.tokens, o.priority)
-        admitted = self.lifecycle.admit(running, load_back=o.load_back, mem_quota=o.mem_quota)
+        admitted = self.queue.admit(running, load_back=o.load_back, mem_quota=o.mem_quota)
         if admitted is None:
             return None
         self.requests[o.request] = running
         return running, admitted
 
-    def prefill(self, running: Running, count: int) -> bool:
-        """One chunk; False without memory. Each layer of the forward pass waits for its loads."""
-        if not self._make_room(running, count):
-            return False
+    def prefill(self, running: Running, count: int) -> str:
+        """One chunk; why not, without memory. Each layer of the forward pass waits for its loads."""
+        if self.budget.in_force:
+            refused = self._form_batch(running, count)
+        else:
+            refused = "" if self._make_room(running, count) else "no device slots"
+        if refused:
+            return refused
         self.start_loading()
         self.lifecycle.settle(running)
         for event in self.unfinished(LOAD):
@@ -270,7 +276,22 @@ class SglangCache:
         self._compute(running, count)
         self.lifecycle.cache_unfinished(running)
         self.submit_writes()
-        return True
+        if self.budget.in_force:
+            self.budget.computed(running)
+        return ""
+
+    def _form_batch(self, running: Running, count: int) -> str:
+        """Slots for all that this round of the scheduler admitted; why there are none."""
+        if not self.budget.computes(running, count):
+            return "the next chunk does not fit the budget"
+        if self.budget.is_formed:
+            return ""
+        self.start_loading()
+        try:
+            self.budget.form()
+        except OutOfMemory as problem:
+            return str(problem)
+        return ""
 
     def decode(self, running: Running, tokens: tuple[int, ...], ahead: int) -> bool:
         """``ahead``: as ``prepare_for_decode`` of speculative decoding takes slots for drafts."""
@@ -328,6 +349,7 @@ class SglangCache:
 
     def abort(self, running: Running) -> None:
         self.lifecycle.abort(running)
+        self.budget.forget(running)
         del self.requests[running.name]
 
     def reset(self) -> None:

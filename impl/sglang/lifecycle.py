@@ -123,7 +123,7 @@ class Lifecycle:
             name,
             "",
             array("q", tokens),
-            self.release.SamplingParams(max_new_tokens=MAX_NEW_TOKENS),
+            self.release.SamplingParams(max_new_tokens=self._output_limit()),
             extra_key=namespace or None,
             priority=priority,
         )
@@ -133,7 +133,10 @@ class Lifecycle:
         length = len(tokens)
         return Running(name, namespace, tokens, length, priority, req, empty, origin_len=length)
 
-    def _match(self, req: Any) -> Hits:
+    def _output_limit(self) -> int:
+        return self.built.config.max_new_tokens or MAX_NEW_TOKENS
+
+    def match(self, req: Any) -> Hits:
         """All tokens but the last, by the release's own request code."""
         req.init_next_round_input(self.tree)
         swa = getattr(req, "swa_host_hit_length", 0)
@@ -143,7 +146,7 @@ class Lifecycle:
     def refuse(self, new: Running) -> Hits:
         """``add_one_req`` where the budget does not reach: match, pin, add up, let go."""
         with self.states.candidate():
-            hits = self._match(new.req)
+            hits = self.match(new.req)
             with self._temporary_lock(new.req.last_node):
                 pass
             self.states.refuse(new.req)
@@ -158,7 +161,7 @@ class Lifecycle:
         if not self.unbound:
             self._earlier_loads = [a.finish_event for a in self.built.queues(LOAD)[1]]
         with self.states.candidate():
-            hits, loaded = self._match(req), False
+            hits, loaded = self.match(req), False
             on_host = hits.host_hit or hits.swa_host_hit or hits.mamba_host_hit
             with self._temporary_lock(req.last_node):
                 if self.built.config.has_mamba and not self._fits(new, hits):
@@ -167,10 +170,14 @@ class Lifecycle:
                 if load_back and on_host and self.has_free_load():
                     loaded = self._load_back(req, mem_quota)
                 self._lock_for_good(req)
-        new.row = self._prefix_slots(req).to(torch.int64)
+        self.admitted(new)
+        return Admitted(hits, loaded)
+
+    def admitted(self, new: Running) -> None:
+        """Its row begins with the prefix that it holds now."""
+        new.row = self._prefix_slots(new.req).to(torch.int64)
         new.committed = len(new.row)
         self.unbound.append(new)
-        return Admitted(hits, loaded)
 
     def _fits(self, new: Running, hits: Hits) -> bool:
         """The least that ``add_one_req`` wants to be free or evictable, with one token to decode.
@@ -212,7 +219,7 @@ class Lifecycle:
             mem_quota=mem_quota,
             req=req,
         )
-        before = self._loads()
+        before = self.loads()
         promised = req.host_hit_length
         if self.release.checkpoints:
             with self.release.schedule_policy.PrefillAdder._lock_node(
@@ -229,9 +236,9 @@ class Lifecycle:
                 raise BrokenPromise(f"load-back of {len(slots)} tokens, promised {promised}")
             req.prefix_indices = torch.cat([req.prefix_indices, slots])
             self.hold(req, "cache_protected_len", len(req.prefix_indices))
-        return self._loads() > before
+        return self.loads() > before
 
-    def _loads(self) -> int:
+    def loads(self) -> int:
         return len(self.tree.ongoing_load_back)
 
     def _lock_for_good(self, req: Any) -> None:
@@ -257,17 +264,19 @@ class Lifecycle:
         added = running.row[begin:].to(torch.int32)
         self.built.requests.write((index, slice(begin, len(running.row))), added)
 
-    def bind(self, running: Running) -> None:
-        """A row, and with MAMBA a state slot, for a request that has none yet."""
-        req = running.req
-        if self.has_row(req):
+    def bind(self, *batch: Running) -> None:
+        """A row, and with MAMBA a state slot, for those of a batch that have none yet."""
+        fresh = [running for running in batch if not self.has_row(running.req)]
+        if not fresh:
             return
-        self.release.alloc_req_slots(self.built.requests, [req], self.tree)
-        self.unbound.remove(running)
-        if getattr(req, "kv", req) is None:
-            kind = self.release.schedule_batch.ReqKvInfo
-            req.kv = kind(kv_allocated_len=0, swa_evicted_seqlen=0)
-        self._write_row(running, 0)
+        # Who goes on in chunks is part of the batch, and keeps its row.
+        self.release.alloc_req_slots(self.built.requests, [r.req for r in batch], self.tree)
+        for running in fresh:
+            self.unbound.remove(running)
+            if getattr(running.req, "kv", running.req) is None:
+                kind = self.release.schedule_batch.ReqKvInfo
+                running.req.kv = kind(kv_allocated_len=0, swa_evicted_seqlen=0)
+            self._write_row(running, 0)
 
     def settle(self, running: Running) -> None:
         """The forward pass of a batch begins: what is outstanding on its state slots is done.

@@ -126,6 +126,8 @@ def require_possible(release: Release, config: CacheConfig) -> None:
         raise ConfigError("a server of this release has another cache where caching is disabled")
     if config.disable and (config.has_host or config.has_mamba):
         raise ConfigError("a disabled cache is driven without host tier and mamba so far")
+    if config.max_new_tokens and (config.disable or config.has_mamba):
+        raise ConfigError("a scheduler's budget is driven with a cache, and without mamba, so far")
     if config.kv_events and TELLS_NO_EVENTS in release.options:
         raise ConfigError("the cache of this release tells no KV events")
     if config.eviction_policy != "lru" and RECENCY_ALONE in release.options:

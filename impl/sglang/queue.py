@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from radixproof.impl.sglang.budget import Budget
 from radixproof.impl.sglang.lifecycle import Admitted, Hits, Lifecycle, Running
 from radixproof.model.errors import ErrorKind, IllegalUse
 
@@ -28,11 +29,18 @@ class Waiting:
 class Queue:
     """Who waits, and the ways in and out."""
 
-    def __init__(self, lifecycle: Lifecycle, requests: dict[str, Running]) -> None:
+    def __init__(self, lifecycle: Lifecycle, requests: dict[str, Running], budget: Budget) -> None:
         """``requests``: those that run, shared with the cache."""
         self.lifecycle = lifecycle
+        self.budget = budget
         self.requests = requests
         self.waiting: dict[str, Waiting] = {}
+
+    def admit(self, new: Running, *, load_back: bool, mem_quota: int | None) -> Admitted | None:
+        """``None``: the budget does not reach."""
+        if self.budget.in_force:
+            return self.budget.admit(new)
+        return self.lifecycle.admit(new, load_back=load_back, mem_quota=mem_quota)
 
     def prepare(self, new: Running) -> Hits:
         """Look at a request and refuse it."""
@@ -50,7 +58,7 @@ class Queue:
     ) -> tuple[Running, Admitted] | None:
         """Admit a request that waits; ``None``: the budget does not reach, it waits on."""
         running = self.waiting[name].running
-        admitted = self.lifecycle.admit(running, load_back=load_back, mem_quota=mem_quota)
+        admitted = self.admit(running, load_back=load_back, mem_quota=mem_quota)
         if admitted is None:
             return None
         self.requests[name] = self.waiting.pop(name).running

@@ -14,6 +14,7 @@ from typing import Any
 
 from radixproof.impl.sglang import configuration, loader
 from radixproof.impl.sglang.device import COPY_KERNELS, DEVICE, host_memory
+from radixproof.impl.sglang.kernels import AllocExtendKernel
 from radixproof.impl.sglang.page_hash import page_hash
 from radixproof.model import options
 
@@ -80,9 +81,10 @@ class Release:
         )
         self.common = _module(f"{_MEM}.common")
         allocation = _module_or_none(f"{_MEM}.allocation")
-        self.alloc_req_slots = (
-            getattr(allocation, "alloc_req_slots", None) or self.common.alloc_req_slots
-        )
+        allocating = allocation if hasattr(allocation, "alloc_req_slots") else self.common
+        self.alloc_req_slots = allocating.alloc_req_slots
+        self.alloc_token_slots = allocating.alloc_token_slots
+        self.alloc_paged_token_slots_extend = allocating.alloc_paged_token_slots_extend
         self.schedule_batch = _module("sglang.srt.managers.schedule_batch")
         self.schedule_policy = _module("sglang.srt.managers.schedule_policy")
         self.SamplingParams = _module("sglang.srt.sampling.sampling_params").SamplingParams
@@ -95,6 +97,8 @@ class Release:
         """Requests are cached by ``checkpoint_kv_cache`` and hold a ``TreeLock``."""
         self.host_larger_than_device = _asserts_larger_host()
         assembler = _module(f"{_MEM}.hybrid_cache.hybrid_pool_assembler")
+        self.looks_at_budget_first = "adder.budget_state()" in _scheduler(cache)
+        """A scheduler stops before a candidate where the round's budget is spent."""
         self.hosts_all_three = hasattr(assembler, "build_hybrid_mamba_swa_stack")
         """There are host pools for FULL, SWA and MAMBA together (from 0.5.16 on)."""
         self.options = self._options(cache)
@@ -150,10 +154,20 @@ class Release:
             if hasattr(module, "ALLOC_MEMORY_FUNCS"):
                 module.ALLOC_MEMORY_FUNCS["cpu"] = host_memory
 
+        for module in _modules_there((f"{_MEM}.allocator", f"{_MEM}.allocator.paged")):
+            if hasattr(module, "alloc_extend_kernel"):
+                vars(module)["alloc_extend_kernel"] = AllocExtendKernel()
+
     def key(self, tokens: Iterable[int], namespace: str) -> Any:
         """Tokens in the sequence type that the release compares them in (0.5.12: lists)."""
         sequence = array("q", tokens) if self._keys_are_arrays else list(tokens)
         return self.RadixKey(sequence, namespace or None)
+
+
+def _scheduler(cache: Any) -> str:
+    """The text of the scheduler, which is read and never run."""
+    managers = Path(str(cache.__file__)).parent.parent / "managers"
+    return (managers / "scheduler.py").read_text(encoding="utf-8")
 
 
 def _sources(package: Any) -> str:

@@ -137,4 +137,5 @@ class Observer:
             state_slot=lifecycle.states.slot(running.req),
             state_source=lifecycle.states.source(running.req),
             zero_state=lifecycle.states.starts_from_zeros(running.req),
+            granted=self.cache.budget.granted(running),
         )

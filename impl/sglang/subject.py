@@ -217,14 +217,18 @@ class SglangSubject:
         running = self._running(o.request)
         left = running.prompt_len - running.committed
         _require(1 <= o.count <= left, f"count must be from 1 to {left}")
-        if not self.cache.prefill(running, o.count):
-            return refused("no device slots")
+        why = self.cache.prefill(running, o.count)
+        if why:
+            return refused(why)
         return ok(protected=self.cache.lifecycle.protected(running.req))
 
     def _decode(self, o: op.Decode) -> Outcome:
         running = self._complete(o.request)
         _require(bool(o.tokens), "a decode step needs tokens")
         _require(o.ahead >= 0, "slots for a negative number of tokens")
+        more = len(running.tokens) + len(o.tokens) - running.origin_len
+        most = self.cache.config.max_new_tokens
+        _require_pairing(not most or more <= most, "the request has had all its output")
         if not self.cache.decode(running, o.tokens, o.ahead):
             return refused("no device slots")
         return ok(committed=running.committed)

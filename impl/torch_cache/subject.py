@@ -186,9 +186,11 @@ class TorchSubject:
 def open_torch(
     config: CacheConfig, device: str = "cpu", cache_class: type[TorchCache] = TorchCache
 ) -> TorchSubject:
-    """An empty torch cache. Raises ``ConfigError`` if the device is not there."""
+    """An empty torch cache. Raises ``ConfigError`` if the device is not there, or a scheduler is
+    asked for."""
     if device not in ("cpu", "cuda"):
         raise ConfigError(f"device must be cpu or cuda, not {device!r}")
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("no CUDA device is available; use --device cpu")
+    config.require_no_scheduler()
     return TorchSubject(cache_class(config, torch.device(device)))

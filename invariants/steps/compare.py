@@ -99,6 +99,23 @@ def settles(step: Step, old: Request, new: Request) -> bool:
     return outstanding and not left and (bound or old.state_slot == new.state_slot)
 
 
+def joins_a_batch(step: Step, old: Request, new: Request) -> bool:
+    """Whether a scheduler's round gave a request what it gives to all of its batch.
+
+    Who goes on in chunks is granted the next one when the round begins, which is with any
+    candidate; the first that is computed brings the slots of all.
+    """
+    page = step.before.config.page_size
+    if not step.before.config.max_new_tokens or new.row[: len(old.row)] != old.row:
+        return False
+    if isinstance(step.operation, op.Admit | op.Proceed):
+        unfinished = 0 < old.committed < old.prompt_len and not old.granted
+        return new.row == old.row and (unfinished or new.granted == old.granted)
+    if not isinstance(step.operation, op.Prefill) or new.granted != old.granted:
+        return False
+    return new.row == old.row or len(new.row) == whole_pages(old.granted, page)
+
+
 def unchanged(step: Step, *fields: str) -> Iterator[Fault]:
     """A fault per field of the snapshot that differs."""
     for name in fields:
@@ -208,12 +225,20 @@ def aligned(view: View, tokens: tuple[int, ...]) -> tuple[int, ...]:
     return key[: len(key) - len(key) % view.config.page_size]
 
 
+def whole_pages(tokens: int, page: int) -> int:
+    """Slots of the pages that so many tokens begin."""
+    return -(-tokens // page) * page
+
+
 def new_slots(step: Step) -> int:
     """Slots of whole pages that an operation needs beyond those that the request has."""
     o, page = step.operation, step.before.config.page_size
     if isinstance(o, op.Insert):
         return -(-len(o.tokens) // page) * page
     assert isinstance(o, op.Prefill | op.Decode)
+    batch = [r for r in step.before.requests if r.granted]
+    if batch:
+        return sum(max(0, whole_pages(r.granted, page) - len(r.row)) for r in batch)
     tokens = o.count if isinstance(o, op.Prefill) else len(o.tokens) + o.ahead
     running = (r for r in step.before.requests if r.name == o.request)
     return sum(max(0, -(-(r.committed + tokens) // page) * page - len(r.row)) for r in running)
@@ -223,7 +248,10 @@ def had_to_evict(step: Step) -> bool:
     """Whether a chunk had to make room: what that took, the chunk's insert may have given back."""
     if not isinstance(step.operation, op.Prefill):
         return False
-    need = {c: 1 if c == MAMBA else new_slots(step) for c in step.before.config.components}
+    more = new_slots(step)
+    if step.before.config.max_new_tokens:  # the release asks for one page more a request
+        more += step.before.config.page_size * len(step.before.requests)
+    need = {c: 1 if c == MAMBA else more for c in step.before.config.components}
     return any(step.before.pools[c].free_slots < n for c, n in need.items())
 
 

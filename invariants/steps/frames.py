@@ -161,7 +161,8 @@ def queues_only_grow_at_their_end(step: Step) -> Iterator[Fault]:
         (op.LOAD, step.before.loads, step.after.loads, LOADING),
     ):
         waiting = isinstance(step.operation, op.Prefill) or _waits_for_its_state(step)
-        runs = stream == op.LOAD and waiting and is_ok(step)
+        submits = is_ok(step) or step.before.config.max_new_tokens > 0  # before slots are asked for
+        runs = stream == op.LOAD and waiting and submits
         old = [_transfer(step.before, t, staged=not runs) for t in before]
         new = [_transfer(step.after, t, staged=not runs) for t in after]
         if stream == op.WRITE and may_drain_writes(step) and not {*old} & {*new}:

@@ -43,6 +43,8 @@ def tokens_that_fit_are_not_refused(step: Step) -> Iterator[Fault]:
     before = step.before
     if not is_refused(step) or before.armed_failures or _lacks_states(before, 1):
         return
+    if before.config.max_new_tokens and isinstance(step.operation, op.Prefill):
+        return  # a scheduler's budget leaves a margin (S-scheduler-4)
     need = new_slots(step)
     room = _free(before) if isinstance(step.operation, op.Insert) else _obtainable(before)
     if all(room[c] >= need for c in (FULL, SWA) if c in room):

@@ -10,6 +10,7 @@ from radixproof.invariants.steps.compare import (
     aligned,
     is_ok,
     is_refused,
+    joins_a_batch,
     path_to,
     settles,
     unchanged,
@@ -53,6 +54,8 @@ def _id(view: View, index: int) -> int:
 def _alike(step: Step, old: Request, new: Request) -> bool:
     """The same request, or the same but for a state that a forward pass settled."""
     before, after = _plain(step.before, old), _plain(step.after, new)
+    if joins_a_batch(step, old, new):
+        before = replace(before, row=new.row, granted=new.granted)
     if settles(step, old, new):
         before = replace(
             before,

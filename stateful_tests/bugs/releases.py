@@ -140,6 +140,17 @@ RELEASE_BUGS = {
             by_hand=True,
         ),
         ReleaseBug(
+            "27391",
+            "the budget of an admission does not count the SWA that its own load-back takes: the"
+            " batch gets no slots, and the server ends",
+            "0.5.12.post1",
+            "0.5.13",
+            "P11 P17",
+            frozenset({"who-is-admitted-gets-slots"}),
+            Limits((FULL, SWA), WRITE_THROUGH, budget=True),
+            by_hand=True,
+        ),
+        ReleaseBug(
             "29352",
             "an insert over an SWA tombstone replaces FULL slots that are locked and read",
             "0.5.14",

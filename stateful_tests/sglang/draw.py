@@ -15,7 +15,7 @@ from radixproof.stateful_tests.choose import Chooser, RandomChooser
 from radixproof.stateful_tests.configs import Limits, draw_config
 from radixproof.stateful_tests.enabled import Situation, draw_operation, draw_style, draw_weights
 from radixproof.stateful_tests.lockstep import Coverage
-from radixproof.stateful_tests.sglang import legal_states
+from radixproof.stateful_tests.sglang import legal_budget, legal_states
 from radixproof.stateful_tests.sglang.legal import (
     DEFAULT,
     Reach,
@@ -58,6 +58,8 @@ def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
         load_back_threshold=max(1, config.load_back_threshold),
         materialize_out_of_window_leaf=True,
     )
+    if limits.budget:
+        config = legal_budget.with_budget(choose, config)
     if config.has_mamba:
         requests = choose.pick((2, 3, 1, 4))
         slots = requests * legal_states.SLOTS_PER_REQUEST + choose.pick((0, 1, 2))
@@ -96,13 +98,22 @@ _BATCH = {"admit": 4, "prefill": 9, "abort": 3, "execute": 3}
 """Weights while a batch is being made: what is legal then (legal_states.py)."""
 
 
+_ASKING = {"admit": 12, "prepare": 5, "proceed": 10, "prefill": 8, "insert": 6}
+"""Weights between rounds: mostly requests, since it is they who ask."""
+_ROUND = {"admit": 6, "proceed": 6, "prefill": 8, "execute": 1}
+"""Weights in a round of the scheduler's budget (legal_budget.py)."""
+
+
 def draw_legal(s: Situation, choose: Chooser, reach: Reach) -> op.Operation:
     """An operation that a server could do now. ``Match`` always is."""
     if legal_states.unsettled(s.state):
         s = replace(s, weights=_BATCH)
+    if legal_budget.granted(s.state):
+        s = replace(s, weights=_ROUND)
     for _ in range(TRIES):
         operation = made_legal(draw_operation(s, choose), reach)
         operation = legal_states.made_legal(s.state, operation)
+        operation = legal_budget.made_legal(s.state, operation)
         if why_illegal(s.state, operation, reach) is None:
             return operation
     return op.Match((1,) * s.state.config.page_size)
@@ -116,6 +127,8 @@ def walk(
     if shares_blocks(run.state):
         situation.namespaces = ("",)
     situation.weights = situation.weights or draw_weights(choose)
+    if run.state.config.max_new_tokens:
+        situation.weights |= _ASKING
     for _ in range(steps):
         situation.state = run.state
         found = run.step(draw_legal(situation, choose, run.reach))
@@ -143,7 +156,7 @@ def wind_down(run: Solo) -> Counterexample | None:
 
 def _endings(run: Solo) -> list[op.Operation]:
     state = run.state
-    ends: list[op.Operation] = []
+    ends = legal_budget.computes_them(state)
     if state.config.has_mamba:  # a request that a load brings a state to cannot end before it has
         ends += _loads_run(state)
     ends += [op.Abort(r.name) for r in state.requests]

@@ -31,7 +31,7 @@ from radixproof.model.options import (
     BACKS_UP_WINDOWS,
     BINDS_BY_BATCH,
 )
-from radixproof.model.outcome import error, ok
+from radixproof.model.outcome import error, ok, refused
 from radixproof.model.reference import ReferenceModel
 from radixproof.model.snapshot import Snapshot
 from radixproof.stateful_tests.choose import RandomChooser
@@ -98,6 +98,8 @@ def test_every_step_invariant_notices_a_corruption(steps: list[Observed]) -> Non
     noticed |= slugs(check_step(due, op.ReleaseWindow("r1"), outcome, due))
     before, operation, outcome, after = _a_window_comes_back()
     noticed |= slugs(check_step(before, operation, outcome, after))
+    for before, operation, outcome, after in _wrong_rounds():
+        noticed |= slugs(check_step(before, operation, outcome, after))
     before, after = _a_busy_state_and_an_empty_one(steps)
     noticed |= slugs(check_step(before, Reset(), ok(), after))
     missing = {i.slug for i in CATALOGUE.values() if i.kind == STEP} - noticed
@@ -147,6 +149,27 @@ def _a_window_comes_back() -> Observed:
     before, last = model.snapshot(), op.Insert((1, 1))
     outcome, there = model.apply(last), frozenset({BACKS_UP_WINDOWS})
     return replace(before, options=there), last, outcome, replace(model.snapshot(), options=there)
+
+
+def _wrong_rounds() -> list[Observed]:
+    """Of a scheduler that admits and computes nothing, starves, takes what it refuses, lies."""
+    plain = CacheConfig(components=(FULL,), host_full_slots=0, host_swa_slots=0)
+    model = ReferenceModel(plain)
+    states = [model.snapshot()]
+    for operation in (op.Insert((1, 1)), op.Admit("a", (1, 1, 2))):
+        model.apply(operation)
+        states.append(model.snapshot())
+    scheduled = replace(plain, max_new_tokens=1)
+    empty, idle, running = (replace(s, config=scheduled) for s in states)
+    (request,) = running.requests
+    granted = replace(running, requests=(replace(request, granted=3),))
+    last = op.Admit("a", (1, 1, 2))
+    return [
+        (idle, last, ok(protected=2, device_hit=2), running),
+        (empty, last, refused("no"), empty),
+        (idle, last, refused("no"), replace(empty, nodes=idle.nodes)),
+        (granted, op.Prefill("a", 1), refused("no"), granted),
+    ]
 
 
 def _a_busy_state_and_an_empty_one(steps: list[Observed]) -> tuple[Snapshot, Snapshot]:
