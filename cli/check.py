@@ -19,9 +19,10 @@ from radixproof.cli.options import (
     writable,
 )
 from radixproof.cli.progress import meter
-from radixproof.cli.releases import add_release, is_release
+from radixproof.cli.releases import add_ranks, add_release, is_release
 from radixproof.cli.report import counterexample_text, keep, links_text, outcomes_table
-from radixproof.invariants.catalogue import CATALOGUE
+from radixproof.invariants.catalogue import number_judged
+from radixproof.model.errors import NO_RANKS
 from radixproof.stateful_tests.gate import GateReport, run_gate
 from radixproof.stateful_tests.profiles import PROFILES
 
@@ -45,6 +46,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add_budget(parser)
     add_json(parser)
     add_release(parser)
+    add_ranks(parser)
     parser.set_defaults(run=run)
 
 
@@ -53,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
         return check_release.run(args)
     if args.budget:
         raise UsageError("--budget goes with --subject sglang...: only a release has a scheduler")
+    if args.ranks:
+        raise UsageError(NO_RANKS)
     open_subject, limits, target = subject_of(args), limits_of(args), writable(args.json)
     begin = monotonic()
     with meter(f"check {args.subject}") as progress:
@@ -84,7 +88,7 @@ def held_text(report: GateReport, spent: float) -> str:
     verdict = "held so far" if report.interrupted else "held"
     lines = [
         f"{verdict}: {c.configurations} configurations, {c.steps} steps,"
-        f" {len(CATALOGUE)} invariants, {c.evaluations} invariant evaluations",
+        f" {number_judged()} invariants, {c.evaluations} invariant evaluations",
         f"seed {report.seed}, {spent:.1f} s, {c.steps / max(spent, 1e-9):.0f} checked steps/s",
         *links_text(c),
         "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -12,6 +13,7 @@ from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
 from radixproof.cli.options import limits_of, writable
 from radixproof.cli.progress import meter
 from radixproof.cli.releases import flags_of, judgement_text, process_of, reach_of
+from radixproof.model.config import MAMBA
 from radixproof.model.options import TELLS_NO_EVENTS
 from radixproof.stateful_tests.profiles import PROFILES
 from radixproof.stateful_tests.sglang.judge import Judgement, Plan, judge
@@ -19,7 +21,10 @@ from radixproof.stateful_tests.sglang.process import ReleaseProcess
 
 
 def run(args: argparse.Namespace) -> int:
-    target, limits, profile = writable(args.json), limits_of(args), PROFILES[args.profile]
+    target, profile = writable(args.json), PROFILES[args.profile]
+    limits = replace(limits_of(args), ranks=args.ranks)
+    if args.ranks and MAMBA in (limits.components or ()):
+        raise UsageError("--ranks goes without mamba so far")
     plan = Plan(
         profile.rounds * profile.walks, args.time, limits, reach_of(args), relation=args.relation
     )

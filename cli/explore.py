@@ -20,7 +20,7 @@ from radixproof.cli.options import (
 )
 from radixproof.cli.progress import Meter, meter
 from radixproof.cli.report import config_text, counterexample_text, keep, outcomes_table
-from radixproof.invariants.catalogue import CATALOGUE
+from radixproof.invariants.catalogue import number_judged
 from radixproof.model.operations import NAMES
 from radixproof.stateful_tests.explore.memory import MEGABYTE
 from radixproof.stateful_tests.explore.operations import universe
@@ -184,7 +184,7 @@ def held_text(report: Report, subject: str) -> str:
         f"{config_text(scope.config)}; {bounds_text(scope)}",
         f"{report.states} states, {p.edges} edges, {len(p.levels) - 1} operations deep",
         f"{p.executed} edges ({share:.0%}) run on {subject} and judged by agreement and"
-        f" {len(CATALOGUE)} invariants ({p.evaluations} evaluations)",
+        f" {number_judged()} invariants ({p.evaluations} evaluations)",
         spent_text(report),
         "",
         *outcomes_table(p.outcomes),

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping
 
 from radixproof.cli.errors import UsageError
+from radixproof.cli.options import positive
 from radixproof.cli.report import counterexample_text, keep, links_text
 from radixproof.impl.sglang.wheels import (
     CORES,
@@ -17,7 +18,8 @@ from radixproof.impl.sglang.wheels import (
     locate,
     require_packages,
 )
-from radixproof.invariants.catalogue import CATALOGUE
+from radixproof.invariants.catalogue import number_judged
+from radixproof.model.config import MOST_RANKS
 from radixproof.stateful_tests.sglang.judge import Judgement
 from radixproof.stateful_tests.sglang.legal import Reach
 from radixproof.stateful_tests.sglang.process import ReleaseProcess, Unusable
@@ -43,6 +45,24 @@ def add_release(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_ranks(parser: argparse.ArgumentParser) -> None:
+    """For the commands that run several ranks of a release."""
+    parser.add_argument(
+        "--ranks",
+        type=several,
+        metavar="N",
+        help="of a release: so many tensor-parallel ranks, whose copies run at different times",
+    )
+
+
+def several(text: str) -> int:
+    """A number of ranks, from 2 on."""
+    value = positive(text)
+    if not 2 <= value <= MOST_RANKS:
+        raise argparse.ArgumentTypeError(f"must be from 2 to {MOST_RANKS}, not {value}")
+    return value
+
+
 def is_release(subject: str) -> bool:
     return subject.startswith("sglang")
 
@@ -65,6 +85,11 @@ def process_of(args: argparse.Namespace) -> ReleaseProcess:
         raise UsageError("--device cuda goes with --subject torch only")
     if getattr(args, "budget", False) and getattr(args, "relation", False):
         raise UsageError("--budget goes without --relation: the relation has no batches")
+    if getattr(args, "ranks", None):
+        others = {"--core rust": args.core == RUST, "--relation": args.relation}
+        others["--budget"] = getattr(args, "budget", False)
+        for flag in (name for name, given in others.items() if given):
+            raise UsageError(f"--ranks goes without {flag}")
     if args.core == RUST and (args.host_locks or args.relation):
         flag = "--host-locks" if args.host_locks else "--relation"
         raise UsageError(f"{flag} goes with --core python: a Rust core does not show its locks")
@@ -111,10 +136,11 @@ def judgement_text(run: Judgement, subject: str, spent: float, flags: str = "") 
     verdict = "held so far" if run.stopped else "held"
     if run.found:
         verdict = f"{len(run.found)} kinds of counterexample in {run.failing_walks} walks"
-    whole = len(CATALOGUE) - len(run.not_checked) - len(run.in_part)
+    judged = number_judged(run.ranks)
+    whole = judged - len(run.not_checked) - len(run.in_part)
     partly = f" and {len(run.in_part)} in part" if run.in_part else ""
     blocks.append(
-        f"{verdict}: {run.walks} walks, {c.steps} steps, {whole} of {len(CATALOGUE)} invariants"
+        f"{verdict}: {run.walks} walks, {c.steps} steps, {whole} of {judged} invariants"
         f"{partly}, {c.evaluations} invariant evaluations"
     )
     blocks.append(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from radixproof.cli import as_json
 from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
 from radixproof.cli.options import add_json, add_subject, subject_of, writable
-from radixproof.cli.releases import add_release, is_release, process_of, reach_of
+from radixproof.cli.releases import add_ranks, add_release, is_release, process_of, reach_of
 from radixproof.cli.report import counterexample_text, links_text
 from radixproof.stateful_tests.corpus import load
 from radixproof.stateful_tests.lockstep import Coverage
@@ -39,11 +40,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add_subject(parser)
     add_json(parser)
     add_release(parser)
+    add_ranks(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     target, trace, coverage = writable(args.json), load(Path(args.trace)), Coverage()
+    if args.ranks:
+        trace = replace(trace, config=replace(trace.config, ranks=args.ranks))
     if is_release(args.subject):
         with process_of(args) as process:
             found = replay_on(

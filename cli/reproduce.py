@@ -103,4 +103,4 @@ def _in_releases(bug: ReleaseBug, fixed_only: bool, result: dict[str, Any]) -> b
 
 def _replay(bug: ReleaseBug, version: str) -> Counterexample | None:
     with start(f"sglang=={version}", PYTHON, bug.environment) as process:
-        return replay_on(process, bug.trace(), bug.reach)
+        return replay_on(process, bug.trace(), bug.reach, past=bug.past)

@@ -13,7 +13,7 @@ from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
 from radixproof.cli.options import add_subject, natural, positive, subject_of, writable
 from radixproof.cli.progress import meter
 from radixproof.cli.report import counterexample_text, keep, outcomes_table
-from radixproof.invariants.catalogue import CATALOGUE
+from radixproof.invariants.catalogue import number_judged
 from radixproof.stateful_tests.soak import CELLS, SoakRecord, soak
 
 
@@ -59,7 +59,7 @@ def soak_text(r: SoakRecord, verdict: str) -> str:
     c = r.coverage
     lines = [
         f"{verdict}: {c.steps} checked steps, {c.configurations} configurations,"
-        f" {len(CATALOGUE)} invariants, {c.evaluations} invariant evaluations",
+        f" {number_judged()} invariants, {c.evaluations} invariant evaluations",
         f"seed {r.seed}, {r.rounds} rounds over {len(CELLS)} component sets and policies,"
         f" {r.seconds:.0f} s, {c.steps / max(r.seconds, 1e-9):.0f} checked steps/s",
         "",

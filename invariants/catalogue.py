@@ -16,15 +16,18 @@ from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model.operations import Operation
 from radixproof.model.outcome import Outcome
+from radixproof.model.ranks import Collective
 
 STATE = "state"
 STEP = "step"
+RANKS = "ranks"
 ALWAYS = "always"
 WRITE_THROUGH = "under write-through with a host tier"
 WRITE_BACK = "under write-back with a host tier"
 WITH_HOST = "with a host tier"
 WITH_SWA = "with sliding-window attention"
 WITH_MAMBA = "with recurrent states"
+SEVERAL_RANKS = "with several ranks"
 
 
 @dataclass(frozen=True)
@@ -72,13 +75,29 @@ class Step:
         return known
 
 
+@dataclass(frozen=True, slots=True)
+class RanksStep:
+    """One step that all ranks made together. ``outcomes`` and ``after`` are by rank.
+
+    ``after`` is empty where a rank came to no end; ``outcomes`` is, too, of a step of one rank
+    alone, such as a copy that runs.
+    """
+
+    operation: Operation
+    outcomes: tuple[Outcome, ...]
+    after: tuple[View, ...]
+    calls: tuple[tuple[Collective, ...], ...]
+    """By rank; the last of a rank that came to no end is the one that it waits in."""
+
+
 StateCheck = Callable[[View], Iterator[Fault]]
 StepCheck = Callable[[Step], Iterator[Fault]]
+RanksCheck = Callable[[RanksStep], Iterator[Fault]]
 
 
 @dataclass(frozen=True, slots=True)
 class Invariant:
-    """One rule. ``check`` is a ``StateCheck`` or a ``StepCheck`` by ``kind``."""
+    """One rule. By ``kind`` it has one of the three checks."""
 
     slug: str
     number: str
@@ -96,13 +115,19 @@ class Invariant:
     family: str
     """Module that states it, e.g. ``structure`` or ``steps.insert``."""
     operations: tuple[type[Operation], ...]
-    """Steps it speaks of; empty for a state invariant."""
+    """Steps it speaks of; empty: every state, or every step of several ranks."""
     state_check: StateCheck | None = None
     step_check: StepCheck | None = None
+    ranks_check: RanksCheck | None = None
 
 
 CATALOGUE: dict[str, Invariant] = {}
 """Slug -> invariant, in the order of declaration. Filled by importing ``families``."""
+
+
+def number_judged(ranks: int = 1) -> int:
+    """How many invariants speak of a run with so many ranks."""
+    return sum(1 for i in CATALOGUE.values() if ranks > 1 or i.kind != RANKS)
 
 
 def state_invariant(
@@ -143,6 +168,19 @@ def step_invariant(
     return declare
 
 
+def ranks_invariant(
+    number: str, *, formula: str, without_it: str, taught_by: str
+) -> Callable[[RanksCheck], RanksCheck]:
+    """Declare a predicate on what several ranks did with the same operation."""
+    told = _Told(number, formula, without_it, taught_by, SEVERAL_RANKS, None)
+
+    def declare(check: RanksCheck) -> RanksCheck:
+        _add(check, told, RANKS, (), ranks_check=check)
+        return check
+
+    return declare
+
+
 class _Told(NamedTuple):
     """What a declaration says beside the function itself."""
 
@@ -162,6 +200,7 @@ def _add(
     *,
     state_check: StateCheck | None = None,
     step_check: StepCheck | None = None,
+    ranks_check: RanksCheck | None = None,
 ) -> None:
     """Enter an invariant under the function's name."""
     slug = check.__name__.replace("_", "-")
@@ -175,5 +214,6 @@ def _add(
         operations=operations,
         state_check=state_check,
         step_check=step_check,
+        ranks_check=ranks_check,
         **told._asdict(),
     )

@@ -10,7 +10,7 @@ from copy import copy
 from typing import Any, TypeVar
 
 from radixproof.invariants import families as _families  # noqa: F401  (fills the catalogue)
-from radixproof.invariants.catalogue import CATALOGUE, STATE, Invariant, Step
+from radixproof.invariants.catalogue import CATALOGUE, RANKS, STATE, Invariant, RanksStep, Step
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault, Violation
 from radixproof.model.operations import Operation
@@ -20,6 +20,7 @@ from radixproof.model.snapshot import Node, Snapshot, Transfer
 T = TypeVar("T")
 TOO_BROKEN = "the state is too broken to be checked"
 STATE_INVARIANTS = tuple(i for i in CATALOGUE.values() if i.kind == STATE)
+RANKS_INVARIANTS = tuple(i for i in CATALOGUE.values() if i.kind == RANKS)
 STEP_INVARIANTS: dict[type[Operation], tuple[Invariant, ...]] = {}
 for _invariant in CATALOGUE.values():
     for _operation in _invariant.operations:
@@ -38,6 +39,11 @@ def check_step(
     """Every step invariant of the operation on one step."""
     rules = STEP_INVARIANTS.get(type(operation), ())
     return _check_step(Step(View(before), operation, outcome, View(after)), rules)
+
+
+def check_ranks(step: RanksStep) -> list[Violation]:
+    """Every invariant of several ranks on one step that they made together."""
+    return [v for i in RANKS_INVARIANTS if i.ranks_check for v in _run(i, i.ranks_check, step)]
 
 
 def _check_step(step: Step, rules: tuple[Invariant, ...]) -> list[Violation]:

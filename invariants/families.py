@@ -35,3 +35,4 @@ from radixproof.invariants.steps import (  # noqa: F401
     frames,
     recency,
 )
+from radixproof.invariants import ranks  # noqa: F401

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from radixproof.invariants import families as _families  # noqa: F401  (fills the catalogue)
-from radixproof.invariants.catalogue import CATALOGUE, Invariant
+from radixproof.invariants.catalogue import CATALOGUE, RANKS, Invariant
 
 NOT_EXPRESSED = {
-    "I-41": "One rank only: agreement between ranks needs a second one.",
     "I-42": "Determinism is a property of runs, not of a state or a step; a test runs the same"
     " traces twice and compares.",
 }
@@ -75,6 +74,8 @@ def _entry(invariant: Invariant) -> list[str]:
 
 
 def _kind(invariant: Invariant) -> str:
+    if invariant.kind == RANKS:
+        return "every step of several ranks"
     if not invariant.operations:
         return "every state"
     names = [cls.__name__ for cls in invariant.operations]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from radixproof.model.errors import ConfigError
@@ -26,6 +26,7 @@ WRITE_POLICIES = {WRITE_THROUGH: 1, WRITE_THROUGH_SELECTIVE: 2, WRITE_BACK: NEVE
 ``NEVER``: inserts count no hits and back nothing up; eviction does (domain.md 6.11).
 """
 
+MOST_RANKS = 8
 
 EVICTION_POLICIES = ("lru", "mru", "lfu", "slru", "fifo", "filo", "priority")
 """Which leaf goes first (domain.md 3). Auxiliary data always goes least recently used first."""
@@ -67,6 +68,8 @@ class CacheConfig:
     """Prompt tokens that such a scheduler puts in one batch; 0: as many as there are."""
     disable: bool = False
     """The cache keeps nothing: matches are empty, what is inserted is freed (domain.md 3)."""
+    ranks: int = 1
+    """So many caches, each with pools of its own, that do the same together (domain.md 6.13)."""
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -82,6 +85,7 @@ class CacheConfig:
             ("mamba_chunk_size", 1),
             ("max_new_tokens", 0),
             ("chunked_prefill_size", 0),
+            ("ranks", 1),
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -118,6 +122,8 @@ class CacheConfig:
                 raise ConfigError(f"host_{c}_slots must be at least one page with a host tier")
         if self.has_mamba and self.bigram:
             raise ConfigError("bigram keys with mamba are not specified")
+        if self.ranks > MOST_RANKS:
+            raise ConfigError(f"ranks must be at most {MOST_RANKS}, not {self.ranks}")
         if self.has_mamba and self.page_size != 1:
             raise ConfigError("page_size must be 1 when mamba is a component")
 
@@ -125,6 +131,11 @@ class CacheConfig:
         """For a cache without one. Raises ``ConfigError``."""
         if self.max_new_tokens:
             raise ConfigError("max_new_tokens asks for a scheduler's budget: SGLang has one")
+
+    @property
+    def of_one_rank(self) -> CacheConfig:
+        """The same cache by itself."""
+        return replace(self, ranks=1)
 
     @property
     def has_swa(self) -> bool:

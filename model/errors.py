@@ -22,6 +22,9 @@ class ConfigError(ValueError):
     """A configuration no cache can have. The message is one line for the user."""
 
 
+NO_RANKS = "several ranks go with --subject sglang... only"
+
+
 class TraceError(ValueError):
     """A trace that is not one: malformed, truncated, unknown. The message is one line."""
 

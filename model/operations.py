@@ -164,10 +164,12 @@ class Execute:
     """The oldest copy that is submitted and has not run yet, on one stream, runs now (8.1).
 
     A write submission is one backup; a load submission is everything one StartLoading merged.
-    E_ARG: unknown stream. E_PROTO: nothing waits on that stream.
+    ``rank``: where it runs; ``None``: on every rank where one waits. All else is done by all ranks.
+    E_ARG: unknown stream or rank. E_PROTO: nothing waits on that stream.
     """
 
     stream: str
+    rank: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

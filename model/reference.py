@@ -12,7 +12,7 @@ from radixproof.model.admission import drop, prepare, proceed
 from radixproof.model.alternatives import THE_RULES, Rules
 from radixproof.model.backup import back_up_split
 from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
-from radixproof.model.errors import ErrorKind, IllegalUse
+from radixproof.model.errors import NO_RANKS, ConfigError, ErrorKind, IllegalUse
 from radixproof.model.events import emit_cleared
 from radixproof.model.eviction import evict
 from radixproof.model.host_eviction import evict_host
@@ -45,8 +45,10 @@ class ReferenceModel:
     name = "model"
 
     def __init__(self, config: CacheConfig, rules: Rules = THE_RULES) -> None:
-        """Raises ``ConfigError`` for a scheduler's budget, which is not specified."""
+        """Raises ``ConfigError`` for a scheduler's budget and for several ranks: not specified."""
         config.require_no_scheduler()
+        if config.ranks > 1:
+            raise ConfigError(NO_RANKS)
         self.config = config
         self.rules = rules
         self.state = self._new_state()
@@ -196,6 +198,7 @@ class ReferenceModel:
 
     def _execute(self, o: op.Execute) -> Outcome:
         _require(o.stream in op.STREAMS, f"no stream {o.stream!r}")
+        _require(o.rank in (None, 0), f"no rank {o.rank}")
         writing = o.stream == op.WRITE
         waiting = unfinished(self.state.writes if writing else self.state.loads)
         _require_pairing(bool(waiting), f"nothing waits on the {o.stream} stream")

@@ -29,6 +29,8 @@ class Limits:
     kv_events: bool | None = None
     budget: bool = False
     """A scheduler's own budget admits (releases of SGLang alone)."""
+    ranks: int | None = None
+    """Of releases; several are drawn only when they are asked for."""
 
     def admit(self, config: CacheConfig) -> bool:
         """Whether a configuration lies within the limits."""
@@ -39,6 +41,7 @@ class Limits:
             (self.host, config.has_host),
             (self.bigram, config.bigram),
             (self.kv_events, config.kv_events),
+            (self.ranks, config.ranks),
         )
         return all(limit is None or limit == value for limit, value in wanted)
 

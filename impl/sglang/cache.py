@@ -8,6 +8,8 @@ requests follow lifecycle.py. Nothing is called that a server could not call in 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -238,18 +240,30 @@ class SglangCache:
             self.tree.ongoing_write_through if stream == WRITE else self.tree.ongoing_load_back
         )
         before, events = len(ongoing), self.events(stream)
-        withheld = events[limit:] if limit is not None else []
-        for event in withheld:
+        with self._withheld(events[limit:] if limit is not None else []):
+            self._poll(stream)
+        return before - len(ongoing)
+
+    def _poll(self, stream: str) -> None:
+        """With several ranks as the scheduler does it, which looks at both streams at once."""
+        if self.config.ranks > 1:
+            with self._withheld(self.events(LOAD if stream == WRITE else WRITE)):
+                self.tree.check_hicache_events()
+        elif stream == WRITE:
+            self.tree.writing_check()
+        else:
+            self.tree.loading_check()
+
+    @contextmanager
+    def _withheld(self, events: list[Event]) -> Iterator[None]:
+        """Events that have not been reported yet, though what they wait for may have run."""
+        for event in events:
             event.withheld = True
         try:
-            if stream == WRITE:
-                self.tree.writing_check()
-            else:
-                self.tree.loading_check()
+            yield
         finally:
-            for event in withheld:
+            for event in events:
                 event.withheld = False
-        return before - len(ongoing)
 
     # Requests
 
@@ -262,7 +276,7 @@ class SglangCache:
         return running, admitted
 
     def prefill(self, running: Running, count: int) -> str:
-        """One chunk; why not, without memory. Each layer of the forward pass waits for its loads."""
+        """One chunk; why not, without memory. Each layer waits for its loads."""
         if self.budget.in_force:
             refused = self._form_batch(running, count)
         else:

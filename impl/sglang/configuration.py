@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -64,7 +65,7 @@ def server_arguments(config: CacheConfig) -> SimpleNamespace:
         swa_full_tokens_ratio=1.0,
         enable_hisparse=False,
         dp_size=1,
-        tp_size=1,
+        tp_size=config.ranks,
         pp_size=1,
     )
 
@@ -174,14 +175,32 @@ _BAGS = (
     "serving",
     "spec",
 )
-_ONE_RANK = {
-    f"{kind}_{what}": number
-    for kind in ("tp", "pp", "dp", "attn_tp", "attn_cp", "attn_dcp")
-    for what, number in (("size", 1), ("rank", 0))
-} | {"dcp_enabled": False, "launch_world_size": 1, "nnodes": 1}
 
 
-def publish(context: Any, arguments: SimpleNamespace) -> None:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a process stands in its server, which is tensor-parallel and nothing else."""
+
+    rank: int = 0
+    ranks: int = 1
+
+    def layout(self) -> dict[str, Any]:
+        """The answers of a release's ``get_parallel()``."""
+        kinds = ("tp", "pp", "dp", "attn_tp", "attn_cp", "attn_dcp")
+        spread = {kind: self if kind in ("tp", "attn_tp") else ALONE for kind in kinds}
+        return {
+            **{f"{kind}_size": place.ranks for kind, place in spread.items()},
+            **{f"{kind}_rank": place.rank for kind, place in spread.items()},
+            "dcp_enabled": False,
+            "launch_world_size": self.ranks,
+            "nnodes": 1,
+        }
+
+
+ALONE = Place()
+
+
+def publish(context: Any, arguments: SimpleNamespace, place: Place = ALONE) -> None:
     """Put the arguments in force. ``context``: the release's ``runtime_context`` or ``None``.
 
     Newer releases read them from named bags of that module, older ones from one object.
@@ -199,4 +218,4 @@ def publish(context: Any, arguments: SimpleNamespace) -> None:
         for field, value in vars(arguments).items():
             bags[name]._set(field, value)
     context._CONTEXT._config_bags = bags
-    context._PARALLEL._overrides.update(_ONE_RANK)
+    context._PARALLEL._overrides.update(place.layout())

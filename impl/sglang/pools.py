@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from radixproof.impl.sglang import configuration, state_pools
+from radixproof.impl.sglang.configuration import ALONE, Place
+from radixproof.impl.sglang.ranks.collectives import Group
 from radixproof.impl.sglang.release import Release, accepted
 from radixproof.impl.sglang.wheels import PYTHON, RUST
 from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
@@ -82,12 +84,14 @@ class Built:
         return getattr(self.allocator, name)
 
 
-def build(release: Release, config: CacheConfig, core: str) -> Built:
+def build(release: Release, config: CacheConfig, core: str, place: Place = ALONE) -> Built:
     """An empty cache. Raises ``ConfigError`` for a configuration that the release cannot have."""
     require_possible(release, config)
+    if config.ranks != place.ranks:
+        raise ConfigError("several ranks run with check and replay only")
     config = replace(config, materialize_out_of_window_leaf=True)  # a veto loses valid KV (29351)
     arguments = configuration.server_arguments(config)
-    configuration.publish(release.context, arguments)
+    configuration.publish(release.context, arguments, place)
     requests = _request_table(release, config)
     pools, allocator = _device_pools(release, config, requests)
     types = release.ComponentType
@@ -105,6 +109,7 @@ def build(release: Release, config: CacheConfig, core: str) -> Built:
             tree_components=tuple(getattr(types, c.upper()) for c in config.components),
             tree_core_backend=core,
             eviction_policy=config.eviction_policy,
+            **_groups(place),
         )
     )
     tree = release.UnifiedRadixCache(params)
@@ -120,8 +125,26 @@ def build(release: Release, config: CacheConfig, core: str) -> Built:
     return Built(config, release, tree, allocator, requests, layers, host)
 
 
+def _groups(place: Place) -> dict[str, Group]:
+    """Process groups, as a scheduler hands them over; none where there is one rank."""
+    if place == ALONE:
+        return {}
+    return {
+        "tp_cache_group": Group("tp", place.rank, place.ranks),
+        "attn_tp_cache_group": Group("attn_tp", place.rank, place.ranks),
+        "attn_cp_cache_group": Group("attn_cp", 0, 1),
+        "pp_cache_group": Group("pp", 0, 1),
+    }
+
+
 def require_possible(release: Release, config: CacheConfig) -> None:
     """Host pools are sized by one ratio, and in some releases larger than the device's."""
+    if config.ranks > 1 and config.has_mamba:
+        raise ConfigError("several ranks are driven without mamba so far")
+    if config.ranks > 1 and config.max_new_tokens:
+        raise ConfigError("several ranks are driven without a scheduler's budget so far")
+    if config.ranks > 1 and config.disable:
+        raise ConfigError("several ranks are driven with their cache enabled")
     if config.disable and DISABLES_ELSEWHERE in release.options:
         raise ConfigError("a server of this release has another cache where caching is disabled")
     if config.disable and (config.has_host or config.has_mamba):

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from radixproof.impl.sglang.cache import SglangCache
+from radixproof.impl.sglang.configuration import ALONE, Place
 from radixproof.impl.sglang.lifecycle import Admitted, Hits, Running
 from radixproof.impl.sglang.outward import outward
 from radixproof.impl.sglang.pools import build
@@ -165,6 +166,7 @@ class SglangSubject:
 
     def _execute(self, o: op.Execute) -> Outcome:
         _require(o.stream in op.STREAMS, f"no stream {o.stream!r}")
+        _require(o.rank in (None, 0), f"no rank {o.rank}")
         if o.stream == op.WRITE:
             self.cache.submit_writes()
         waiting = self.cache.unfinished(o.stream)
@@ -321,6 +323,8 @@ def _require_pairing(condition: bool, reason: str) -> None:
         raise IllegalUse(ErrorKind.PROTOCOL, reason)
 
 
-def open_sglang(release: Release, config: CacheConfig, core: str, name: str) -> SglangSubject:
+def open_sglang(
+    release: Release, config: CacheConfig, core: str, name: str, place: Place = ALONE
+) -> SglangSubject:
     """An empty cache of a release. Raises ``ConfigError`` for what the release cannot be."""
-    return SglangSubject(SglangCache(build(release, config, core)), name)
+    return SglangSubject(SglangCache(build(release, config, core, place)), name)

@@ -130,6 +130,7 @@ class TorchCache(Requests):
 
     def execute(self, o: op.Execute) -> None:
         _argument(o.stream in op.STREAMS, f"no stream {o.stream!r}")
+        _argument(o.rank in (None, 0), f"no rank {o.rank}")
         for submission in self.queues.of(o.stream):
             if not submission.executed:
                 self.engine.run(self.memory, o.stream, submission)

@@ -13,7 +13,7 @@ from radixproof.impl.torch_cache.matching import MatchResult
 from radixproof.impl.torch_cache.snapshot import Observer
 from radixproof.model import operations as op
 from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
-from radixproof.model.errors import ConfigError, ErrorKind
+from radixproof.model.errors import NO_RANKS, ConfigError, ErrorKind
 from radixproof.model.outcome import Outcome, error, ok, refused
 from radixproof.model.snapshot import Snapshot
 
@@ -190,6 +190,8 @@ def open_torch(
     asked for."""
     if device not in ("cpu", "cuda"):
         raise ConfigError(f"device must be cpu or cuda, not {device!r}")
+    if config.ranks > 1:
+        raise ConfigError(NO_RANKS)
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("no CUDA device is available; use --device cpu")
     config.require_no_scheduler()

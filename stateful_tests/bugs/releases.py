@@ -18,6 +18,7 @@ from radixproof.stateful_tests.configs import Limits
 from radixproof.stateful_tests.corpus import load
 from radixproof.stateful_tests.sglang.judge import Plan
 from radixproof.stateful_tests.sglang.legal import DEFAULT, Reach
+from radixproof.stateful_tests.sglang.passable import APART
 
 TRACES = Path(__file__).parent / "traces"
 _PLAIN: Mapping[str, str] = MappingProxyType({})
@@ -50,6 +51,8 @@ class ReleaseBug:
     reach: Reach = DEFAULT
     environment: Mapping[str, str] = field(default_factory=lambda: _PLAIN)
     """Opt-in flags of the release without which it cannot happen."""
+    past: frozenset[str] = frozenset()
+    """Slugs of wrong steps on the way to it (sglang/passable.py)."""
     by_hand: bool = False
     """The trace was written from the record of the bug, not shrunk from a walk."""
 
@@ -303,6 +306,27 @@ RELEASE_BUGS = {
             frozenset({"device-slots-have-one-owner"}),
             Limits((FULL, SWA), WRITE_THROUGH, bigram=True),
             environment=_FREES_EARLY,
+        ),
+        ReleaseBug(
+            "loads-not-agreed",
+            "each rank acknowledges its loads for itself, and lets go of what others still lock",
+            "0.5.12.post1",
+            "0.5.13",
+            "P16",
+            frozenset({"ranks-await-the-same-copies"}),
+            Limits((FULL,), WRITE_THROUGH, ranks=2),
+        ),
+        ReleaseBug(
+            "27489",
+            "a rank without a pending backup does not enter the collective in which the others"
+            " agree on acknowledgements",
+            "0.5.12.post1",
+            "0.5.13",
+            "P16 P17",
+            frozenset({"ranks-call-the-same-collectives"}),
+            Limits((FULL,), WRITE_THROUGH, ranks=2),
+            past=frozenset(APART),
+            by_hand=True,
         ),
         ReleaseBug(
             "regained-window",

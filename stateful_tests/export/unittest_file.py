@@ -52,7 +52,12 @@ def unittest_file(
 
 def _require_possible(config: CacheConfig) -> None:
     """The pools and keys of parts/cache.py are those of full and full,swa."""
-    kinds = {"bigram": config.bigram, "disable": config.disable, "mamba": config.has_mamba}
+    kinds = {
+        "bigram": config.bigram,
+        "disable": config.disable,
+        "mamba": config.has_mamba,
+        "ranks": config.ranks > 1,
+    }
     beyond = [k for k, there in kinds.items() if there]
     if beyond:
         raise NotExportable(f"a configuration with {', '.join(beyond)} has no fixture yet")

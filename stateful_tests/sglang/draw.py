@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -10,12 +10,12 @@ from radixproof.impl.sglang.configuration import host_ratio, host_slots
 from radixproof.impl.sglang.pools import has_pages_for_layers
 from radixproof.model import operations as op
 from radixproof.model.config import FULL, SWA, CacheConfig
-from radixproof.model.snapshot import Snapshot
+from radixproof.model.snapshot import Snapshot, Transfer
 from radixproof.stateful_tests.choose import Chooser, RandomChooser
 from radixproof.stateful_tests.configs import Limits, draw_config
 from radixproof.stateful_tests.enabled import Situation, draw_operation, draw_style, draw_weights
 from radixproof.stateful_tests.lockstep import Coverage
-from radixproof.stateful_tests.sglang import legal_budget, legal_states
+from radixproof.stateful_tests.sglang import legal_budget, legal_ranks, legal_states
 from radixproof.stateful_tests.sglang.legal import (
     DEFAULT,
     Reach,
@@ -23,6 +23,7 @@ from radixproof.stateful_tests.sglang.legal import (
     shares_blocks,
     why_illegal,
 )
+from radixproof.stateful_tests.sglang.ranked import RankedRun
 from radixproof.stateful_tests.sglang.solo import Solo
 from radixproof.stateful_tests.verdict import Counterexample
 
@@ -50,13 +51,15 @@ def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
     """A configuration that a server of the release can have: host pools by one ratio."""
     components = limits.components or choose.pick(((FULL, SWA), (FULL, SWA), (FULL,)))
     config = draw_config(choose, replace(limits, components=components))
+    one = limits.ranks in (None, 1)
     config = replace(
         config,
-        disable=config.disable and shape.disables_in_place and not config.has_mamba,
+        disable=config.disable and shape.disables_in_place and not config.has_mamba and one,
         kv_events=config.kv_events and shape.tells_events,
         eviction_policy=config.eviction_policy if shape.has_strategies else "lru",
         load_back_threshold=max(1, config.load_back_threshold),
         materialize_out_of_window_leaf=True,
+        ranks=limits.ranks or 1,
     )
     if limits.budget:
         config = legal_budget.with_budget(choose, config)
@@ -119,8 +122,26 @@ def draw_legal(s: Situation, choose: Chooser, reach: Reach) -> op.Operation:
     return op.Match((1,) * s.state.config.page_size)
 
 
+def draw_together(s: Situation, choose: Chooser, run: RankedRun, slow: int | None) -> op.Operation:
+    """An operation that all ranks could do now; a copy runs on one of them, seldom on ``slow``."""
+    for _ in range(TRIES):
+        rank = choose.integer(0, len(run.states) - 1)
+        operation = draw_legal(replace(s, state=run.states[rank]), choose, run.reach)
+        operation = legal_ranks.made_legal(operation)
+        if isinstance(operation, op.Execute):
+            if rank == slow and not choose.chance(15):
+                continue
+            operation = replace(operation, rank=rank)
+        if run.why_illegal(operation) is None:
+            return operation
+    return op.Match((1,) * run.config.page_size)
+
+
+Run = Solo | RankedRun
+
+
 def walk(
-    run: Solo, choose: Chooser, *, steps: int = STEPS, style: Situation | None = None
+    run: Run, choose: Chooser, *, steps: int = STEPS, style: Situation | None = None
 ) -> Counterexample | None:
     """``steps`` operations drawn from the subject's own state, then everything is given back."""
     situation = style or draw_style(choose, run.state)
@@ -129,15 +150,20 @@ def walk(
     situation.weights = situation.weights or draw_weights(choose)
     if run.state.config.max_new_tokens:
         situation.weights |= _ASKING
+    slow = choose.pick((None, *range(run.config.ranks))) if isinstance(run, RankedRun) else None
     for _ in range(steps):
         situation.state = run.state
-        found = run.step(draw_legal(situation, choose, run.reach))
+        if isinstance(run, RankedRun):
+            operation = draw_together(situation, choose, run, slow)
+        else:
+            operation = draw_legal(situation, choose, run.reach)
+        found = run.step(operation)
         if found is not None:
             return found
     return wind_down(run)
 
 
-def wind_down(run: Solo) -> Counterexample | None:
+def wind_down(run: Run) -> Counterexample | None:
     """End every request and lock, let every copy finish, evict everything: leaks show."""
     for operation in _endings(run):
         found = run.step(operation)
@@ -154,39 +180,43 @@ def wind_down(run: Solo) -> Counterexample | None:
     return None
 
 
-def _endings(run: Solo) -> list[op.Operation]:
+def _endings(run: Run) -> list[op.Operation]:
     state = run.state
     ends = legal_budget.computes_them(state)
     if state.config.has_mamba:  # a request that a load brings a state to cannot end before it has
-        ends += _loads_run(state)
+        ends += _loads_run(run.states)
     ends += [op.Abort(r.name) for r in state.requests]
     ends += [op.Abort(c.name) for c in state.candidates]
     for receipt in state.receipts:
         if receipt.owner == "client":
             kind = op.Unlock if receipt.tier == "device" else op.HostUnlock
             ends.append(kind(receipt.name))
-    batches = {t.batch for t in state.writes if t.stage == "submitted"}
     queued = any(t.stage == "queued" for t in state.writes)
-    ends += [op.Execute(op.WRITE)] * (len(batches) + queued)
+    ends += [op.Execute(op.WRITE)] * (max(_submitted(s.writes) for s in run.states) + queued)
     ends += [op.Observe(op.WRITE)] if state.writes else []
-    ends += [] if state.config.has_mamba else _loads_run(state)
+    ends += [] if state.config.has_mamba else _loads_run(run.states)
     ends += [op.Observe(op.LOAD)] if state.loads else []
     return ends
 
 
-def _loads_run(state: Snapshot) -> list[op.Operation]:
+def _loads_run(states: Sequence[Snapshot]) -> list[op.Operation]:
     """Submit what is queued and run all copies of loads."""
-    batches = {t.batch for t in state.loads if t.stage == "submitted"}
-    queued = any(t.stage == "queued" for t in state.loads)
+    queued = any(t.stage == "queued" for t in states[0].loads)
     start: list[op.Operation] = [op.StartLoading()] if queued else []
-    return [*start, *[op.Execute(op.LOAD)] * (len(batches) + queued)]
+    waiting = max(_submitted(s.loads) for s in states)
+    return [*start, *[op.Execute(op.LOAD)] * (waiting + queued)]
 
 
-MakeSolo = Callable[[CacheConfig, Reach], Solo]
+def _submitted(queue: Sequence[Transfer]) -> int:
+    """Submissions that have not run."""
+    return len({t.batch for t in queue if t.stage == "submitted"})
+
+
+MakeRun = Callable[[CacheConfig, Reach], Run]
 
 
 def one_walk(
-    make: MakeSolo,
+    make: MakeRun,
     seed: int,
     limits: Limits,
     shape: Shape,

@@ -49,6 +49,7 @@ class Judgement:
     in_part: Mapping[str, str] = field(default_factory=dict)
     """Invariants that are judged as far as the state is shown."""
     stub_calls: list[str] = field(default_factory=list)
+    ranks: int = 1
     stopped: str = ""
     """Why the run ended before its plan; "": it did not."""
 
@@ -98,7 +99,12 @@ def judge(
     """Walk until the plan is done; with ``wanted``, until the first of them is found."""
     used = random.SystemRandom().randrange(1 << 20) if seed is None else seed
     about = process.about
-    run = Judgement(used, not_checked=about["not_checked"], in_part=about["in_part"])
+    run = Judgement(
+        used,
+        not_checked=about["not_checked"],
+        in_part=about["in_part"],
+        ranks=plan.limits.ranks or 1,
+    )
     known: set[str] = set()
     begin = monotonic()
     try:

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,6 +96,7 @@ class ReleaseProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            process_group=0,
             env={**os.environ, **self.environment},
         )
         first = self._read(START_SECONDS)
@@ -146,8 +148,9 @@ class ReleaseProcess:
         self._start()
 
     def close(self) -> None:
-        if self._worker.poll() is None:
-            self._worker.kill()
+        """The worker and its ranks, which are of its process group."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._worker.pid, signal.SIGKILL)
         self._worker.wait()
         for pipe in (self._worker.stdin, self._worker.stdout):
             if pipe is not None:

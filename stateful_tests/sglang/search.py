@@ -16,8 +16,9 @@ from radixproof.stateful_tests.configs import ANY, Limits
 from radixproof.stateful_tests.enabled import draw_style, draw_weights
 from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.sglang.dialect import unjudged
-from radixproof.stateful_tests.sglang.draw import STEPS, Shape, draw_server, one_walk, walk
+from radixproof.stateful_tests.sglang.draw import STEPS, Run, Shape, draw_server, one_walk, walk
 from radixproof.stateful_tests.sglang.legal import DEFAULT, Reach
+from radixproof.stateful_tests.sglang.ranked import OpenRanked, RankedRun
 from radixproof.stateful_tests.sglang.solo import OpenSelfChecking, Solo
 from radixproof.stateful_tests.shrink import Shrinker
 from radixproof.stateful_tests.verdict import Counterexample
@@ -41,13 +42,26 @@ class Searcher:
     options: frozenset[str]
     """Legal differences of the release (model/options.py)."""
     shape: Shape
+    open_ranked: OpenRanked
     journal: Journal = _silent
     relation: bool = False
     """Every step is explained by the transitions that are proved, too."""
 
-    def solo(self, config: CacheConfig, reach: Reach, past: Collection[str] = ()) -> Solo:
+    def start(self, config: CacheConfig, reach: Reach, past: Collection[str] = ()) -> Run:
+        """A run on an empty cache, or on one for each rank."""
         self.journal(config)
         left_out = unjudged(self.options, config.write_policy)
+        if config.ranks > 1:
+            if self.relation:
+                raise ConfigError("the relation is of one rank")
+            return RankedRun(
+                config,
+                self.open_ranked,
+                left_out,
+                reach=reach,
+                journal=self.journal,
+                past=past,
+            )
         return Solo(
             config,
             self.open_subject,
@@ -69,13 +83,13 @@ class Searcher:
         past: Collection[str] = (),
     ) -> Counterexample | None:
         """``past``: slugs of known defects, not to stop at (solo.py)."""
-        make = partial(self.solo, past=past)
+        make = partial(self.start, past=past)
         return one_walk(make, seed, limits, self.shape, steps=steps, reach=reach, coverage=coverage)
 
     def drawn(self, seed: int, limits: Limits, reach: Reach, *, steps: int) -> Trace:
         """The operations of a walk, whatever it shows."""
         choose = RandomChooser(Random(seed))
-        run = self.solo(draw_server(choose, limits, self.shape), reach)
+        run = self.start(draw_server(choose, limits, self.shape), reach)
         style = draw_style(choose, run.state)
         style.weights = draw_weights(choose)
         walk(run, choose, steps=steps, style=style)
@@ -90,7 +104,7 @@ class Searcher:
         past: Collection[str] = (),
     ) -> Counterexample | None:
         """The first counterexample along a trace. Raises ``ConfigError`` if it does not fit."""
-        run = self.solo(trace.config, reach, past)
+        run = self.start(trace.config, reach, past)
         try:
             for operation in trace.operations:
                 found = run.step(operation)

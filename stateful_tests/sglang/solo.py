@@ -112,6 +112,11 @@ class Solo:
             return None
         return self._counterexample(operation, outcome, before, after, findings)
 
+    @property
+    def states(self) -> list[Snapshot]:
+        """By rank: there is one."""
+        return [self.state]
+
     def close(self) -> Coverage:
         """End the run; what it covered."""
         self.subject.close()

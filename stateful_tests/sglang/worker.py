@@ -27,6 +27,7 @@ import torch
 
 from radixproof.impl.sglang.loader import AUDIT
 from radixproof.impl.sglang.pools import options_of
+from radixproof.impl.sglang.ranks.subject import RankedRelease
 from radixproof.impl.sglang.release import NotSglang, Release
 from radixproof.impl.sglang.subject import from_release, open_sglang, where
 from radixproof.model.config import CacheConfig
@@ -50,13 +51,16 @@ MEMORY_BYTES = 12 << 30
 class Worker:
     """Answers commands about one release and core."""
 
+    ranked_release = RankedRelease
+
     def __init__(self, release: Release, core: str, name: str, say: Callable[..., None]) -> None:
         self.release = release
         self.say = say
         self.open = partial(open_sglang, release, core=core, name=name)
         shape = shape_of(release)
         self.options = options_of(release, core)
-        self.searcher = Searcher(self.open, self.options, shape, journal=self.journal)
+        self.ranked = self.ranked_release(release, core, name)
+        self.searcher = Searcher(self.open, self.options, shape, self.ranked.open, self.journal)
 
     def journal(self, what: CacheConfig | Operation) -> None:
         if isinstance(what, CacheConfig):

@@ -18,10 +18,11 @@ def shows(
     wanted: frozenset[str],
     reach: Reach,
     environment: Mapping[str, str],
+    past: frozenset[str] = frozenset(),
 ) -> None:
     """The trace ends in a finding that carries one of the wanted names."""
     with start(f"sglang=={version}", core, environment) as running:
-        found = replay_on(running, trace, reach)
+        found = replay_on(running, trace, reach, past=past)
     assert found is not None
     assert wanted & set(found.slugs)
 

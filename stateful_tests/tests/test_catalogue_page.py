@@ -17,6 +17,6 @@ def test_the_page_is_current() -> None:
 def test_every_number_is_stated_or_excused() -> None:
     stated = {i.number for i in CATALOGUE.values()}
     wanted = {f"I-{n}" for n in range(1, 48)}
-    assert set(NOT_EXPRESSED) == {"I-41", "I-42"}, "a second rank, and a property of runs"
+    assert set(NOT_EXPRESSED) == {"I-42"}, "a property of runs"
     assert wanted == (stated & wanted) | set(NOT_EXPRESSED)
     assert not stated & set(NOT_EXPRESSED)

@@ -1,0 +1,87 @@
+"""Two ranks of a release: an unmodified one agrees, and one that goes its own way is caught."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from radixproof.cli.main import main
+from radixproof.cli.releases import source_of
+from radixproof.model.config import FULL, SWA, WRITE_BACK, WRITE_THROUGH
+from radixproof.stateful_tests.configs import Limits
+from radixproof.stateful_tests.sglang.judge import Judgement, Plan, judge
+from radixproof.stateful_tests.sglang.process import ReleaseProcess
+from radixproof.stateful_tests.tests.wrong_ranks import WAYS, WRONG, WrongProcess
+
+LATEST = "sglang==0.5.23"
+TWO = Limits((FULL,), WRITE_THROUGH, host=True, ranks=2)
+
+
+@pytest.mark.parametrize("policy", [WRITE_THROUGH, WRITE_BACK])
+def test_ranks_of_a_release_agree(policy: str) -> None:
+    limits = Limits((FULL, SWA), policy, ranks=2, kv_events=False)
+    with ReleaseProcess(source_of(LATEST)) as process:
+        run = judge(process, Plan(8, limits=limits), seed=1)
+        again = judge(process, Plan(8, limits=limits), seed=1)
+    assert run.found == again.found == []
+    assert run.coverage == again.coverage
+    assert run.coverage.steps > 300
+
+
+@pytest.mark.parametrize(
+    ("way", "slugs"),
+    [
+        ("stays_away", {"ranks-call-the-same-collectives"}),
+        ("takes_the_maximum", {"ranks-call-the-same-collectives"}),
+        (
+            "ignores_the_minimum",
+            {"observing-acknowledges-finished-heads", "ranks-await-the-same-copies"},
+        ),
+        ("evicts_more", {"ranks-do-as-much", "ranks-hold-the-same-data"}),
+    ],
+)
+def test_a_rank_that_goes_its_own_way_is_caught(way: str, slugs: set[str]) -> None:
+    with WrongProcess(source_of(LATEST), {WRONG: way}) as process:
+        first = judge(process, replace(_PLAN, wanted=frozenset(slugs)), seed=1)
+        again = judge(process, replace(_PLAN, wanted=frozenset(slugs)), seed=1)
+    assert slugs <= _slugs(first)
+    assert _traces(first) == _traces(again)
+
+
+_PLAN = Plan(40, limits=TWO, shrinks=False)
+
+
+def _slugs(run: Judgement) -> set[str]:
+    return {slug for found in run.found for slug in found.counterexample.slugs}
+
+
+def _traces(run: Judgement) -> list[object]:
+    return [found.counterexample.trace for found in run.found]
+
+
+def test_every_wrong_way_is_tried() -> None:
+    tried = {way for way, _ in _WAYS_TRIED}
+    assert tried == set(WAYS)
+
+
+_WAYS_TRIED = test_a_rank_that_goes_its_own_way_is_caught.pytestmark[0].args[1]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--subject", "torch"],
+        ["--subject", LATEST, "--core", "rust"],
+        ["--subject", LATEST, "--relation"],
+        ["--subject", LATEST, "--budget"],
+        ["--subject", LATEST, "--components", "full,mamba"],
+    ],
+)
+def test_ranks_where_there_are_none_are_one_line(
+    options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", "--ranks", "2", "--time", "1", *options]) == 2
+    told = capsys.readouterr()
+    assert len(told.err.strip().splitlines()) == 1
+    assert "ranks" in told.err
