@@ -252,7 +252,9 @@ def test_every_family_is_in_the_catalogue() -> None:
         ".".join(file.relative_to(folder).with_suffix("").parts)
         for place in ("*.py", "steps/*.py")
         for file in folder.glob(place)
-        if re.search(r"^@(state|step)_invariant\(", file.read_text(encoding="utf-8"), re.MULTILINE)
+        if re.search(
+            r"^@(state|step|ranks)_invariant\(", file.read_text(encoding="utf-8"), re.MULTILINE
+        )
     }
     assert stated == {i.family for i in CATALOGUE.values()}
 

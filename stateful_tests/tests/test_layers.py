@@ -22,7 +22,7 @@ MAY_IMPORT = {
 ROOMS = {room for room in MAY_IMPORT if "/" not in room}
 VOCABULARY = {
     *("config", "operations", "outcome", "errors"),
-    *("snapshot", "payload", "subject", "options", "units", "blocks"),
+    *("snapshot", "payload", "subject", "options", "units", "blocks", "ranks"),
 }
 """What the torch cache and the invariants may know of the model: words, not decisions."""
 
