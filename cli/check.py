@@ -11,6 +11,7 @@ from radixproof.cli.options import (
     add_budget,
     add_json,
     add_limits,
+    add_sessions,
     add_subject,
     limits_of,
     natural,
@@ -44,6 +45,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add_subject(parser)
     add_limits(parser)
     add_budget(parser)
+    add_sessions(parser)
     add_json(parser)
     add_release(parser)
     add_ranks(parser)
@@ -58,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
     if args.ranks:
         raise UsageError(NO_RANKS)
     open_subject, limits, target = subject_of(args), limits_of(args), writable(args.json)
+    if limits.sessions:
+        raise UsageError("--sessions goes with --subject sglang... only")
     begin = monotonic()
     with meter(f"check {args.subject}") as progress:
         report = run_gate(

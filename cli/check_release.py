@@ -14,7 +14,7 @@ from radixproof.cli.options import limits_of, writable
 from radixproof.cli.progress import meter
 from radixproof.cli.releases import flags_of, judgement_text, process_of, reach_of
 from radixproof.model.config import MAMBA
-from radixproof.model.options import TELLS_NO_EVENTS
+from radixproof.model.options import NO_SESSIONS, TELLS_NO_EVENTS
 from radixproof.stateful_tests.profiles import PROFILES
 from radixproof.stateful_tests.sglang.judge import Judgement, Plan, judge
 from radixproof.stateful_tests.sglang.process import ReleaseProcess
@@ -31,6 +31,8 @@ def run(args: argparse.Namespace) -> int:
     with process_of(args) as process:
         if limits.kv_events and TELLS_NO_EVENTS in process.about["options"]:
             raise UsageError(f"{args.subject}: the cache of this release tells no KV events")
+        if limits.sessions and NO_SESSIONS in process.about["options"]:
+            raise UsageError(f"{args.subject}: the unified cache has no streaming sessions")
         return _judged(args, process, plan, target)
 
 

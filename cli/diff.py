@@ -13,6 +13,7 @@ from radixproof.cli.options import (
     add_budget,
     add_json,
     add_limits,
+    add_sessions,
     limits_of,
     natural,
     seconds,
@@ -42,6 +43,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--seed", type=natural, default=0, metavar="N")
     parser.add_argument("--time", type=seconds, metavar="S", help=f"instead of {TRACES} traces")
     add_limits(parser)
+    add_sessions(parser)
     add_json(parser)
     add_budget(parser)
     add_release(parser)

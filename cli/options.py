@@ -44,6 +44,12 @@ def add_budget(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_sessions(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--sessions", action="store_true", help="a server with streaming sessions (SGLang alone)"
+    )
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", help="write the result for machines")
 
@@ -115,6 +121,11 @@ def limits_of(args: argparse.Namespace) -> Limits:
     budget = bool(getattr(args, "budget", False))
     if budget and components is not None and MAMBA in components:
         raise UsageError("--budget goes without mamba")
+    sessions = getattr(args, "sessions", False)
+    if sessions and (args.bigram or (components and MAMBA in components)):
+        raise UsageError("--sessions goes without --bigram and without mamba so far")
+    if sessions and budget:
+        raise UsageError("--sessions goes without --budget so far")
     return Limits(
         components,
         args.policy,
@@ -122,6 +133,7 @@ def limits_of(args: argparse.Namespace) -> Limits:
         bigram=args.bigram,
         kv_events=args.kv_events,
         budget=budget,
+        sessions=sessions,
     )
 
 

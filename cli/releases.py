@@ -88,8 +88,11 @@ def process_of(args: argparse.Namespace) -> ReleaseProcess:
     if getattr(args, "ranks", None):
         others = {"--core rust": args.core == RUST, "--relation": args.relation}
         others["--budget"] = getattr(args, "budget", False)
+        others["--sessions"] = getattr(args, "sessions", False)
         for flag in (name for name, given in others.items() if given):
             raise UsageError(f"--ranks goes without {flag}")
+    if getattr(args, "relation", False) and getattr(args, "sessions", False):
+        raise UsageError("--sessions goes without --relation: what is proved has no sessions")
     if args.core == RUST and (args.host_locks or args.relation):
         flag = "--host-locks" if args.host_locks else "--relation"
         raise UsageError(f"{flag} goes with --core python: a Rust core does not show its locks")

@@ -48,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
     target, trace, coverage = writable(args.json), load(Path(args.trace)), Coverage()
     if args.ranks:
         trace = replace(trace, config=replace(trace.config, ranks=args.ranks))
+    if args.relation and trace.config.sessions:
+        raise UsageError("--relation goes without sessions: what is proved has none")
     if is_release(args.subject):
         with process_of(args) as process:
             found = replay_on(

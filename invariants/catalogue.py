@@ -28,6 +28,7 @@ WITH_HOST = "with a host tier"
 WITH_SWA = "with sliding-window attention"
 WITH_MAMBA = "with recurrent states"
 SEVERAL_RANKS = "with several ranks"
+WITH_SESSIONS = "of servers with streaming sessions"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,13 @@ class Step:
     operation: Operation
     outcome: Outcome
     after: View
+
+    @cached_property
+    def is_of_turn(self) -> bool:
+        """Whether the operation is one of a turn of a session."""
+        name = getattr(self.operation, "request", "")
+        sessions = (*self.before.snapshot.sessions, *self.after.snapshot.sessions)
+        return bool(name) and any(s.turn == name for s in sessions)
 
     @cached_property
     def fragments(self) -> Mapping[int, tuple[int, ...]]:
@@ -119,6 +127,8 @@ class Invariant:
     state_check: StateCheck | None = None
     step_check: StepCheck | None = None
     ranks_check: RanksCheck | None = None
+    of_turns: bool = True
+    """Whether it speaks of turns of sessions, which cache nothing of their own, too."""
 
 
 CATALOGUE: dict[str, Invariant] = {}
@@ -157,12 +167,13 @@ def step_invariant(
     taught_by: str,
     holds_under: str = ALWAYS,
     upstream_name: str | None = None,
+    of_turns: bool = True,
 ) -> Callable[[StepCheck], StepCheck]:
     """Declare a predicate on the steps of ``operations``."""
     told = _Told(number, formula, without_it, taught_by, holds_under, upstream_name)
 
     def declare(check: StepCheck) -> StepCheck:
-        _add(check, told, STEP, operations, step_check=check)
+        _add(check, told, STEP, operations, step_check=check, of_turns=of_turns)
         return check
 
     return declare
@@ -201,6 +212,7 @@ def _add(
     state_check: StateCheck | None = None,
     step_check: StepCheck | None = None,
     ranks_check: RanksCheck | None = None,
+    of_turns: bool = True,
 ) -> None:
     """Enter an invariant under the function's name."""
     slug = check.__name__.replace("_", "-")
@@ -215,5 +227,6 @@ def _add(
         state_check=state_check,
         step_check=step_check,
         ranks_check=ranks_check,
+        of_turns=of_turns,
         **told._asdict(),
     )

@@ -47,7 +47,8 @@ def check_ranks(step: RanksStep) -> list[Violation]:
 
 
 def _check_step(step: Step, rules: tuple[Invariant, ...]) -> list[Violation]:
-    return [v for i in rules if i.step_check for v in _run(i, i.step_check, step)]
+    judged = [i for i in rules if i.of_turns or not step.is_of_turn]
+    return [v for i in judged if i.step_check for v in _run(i, i.step_check, step)]
 
 
 def _run(invariant: Invariant, check: Callable[[T], Iterable[Fault]], of: T) -> list[Violation]:

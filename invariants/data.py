@@ -22,7 +22,7 @@ def tags_of(namespace: str, units: tuple[int, ...]) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=1 << 15)
-def _tags_so_far(
+def tags_so_far(
     namespace: str, tokens: tuple[int, ...], count: int, bigram: bool
 ) -> tuple[int, ...]:
     """What the slots of a request's first ``count`` tokens must hold."""
@@ -76,12 +76,12 @@ def host_slots_hold_their_prefix(view: View) -> Iterator[Fault]:
 def requests_read_their_own_prefix(view: View) -> Iterator[Fault]:
     """A running request's row leads to the KV of its own tokens, and its window to SWA data."""
     for r in view.requests:
-        tags = _tags_so_far(r.namespace, r.tokens, r.committed, view.config.bigram)
+        tags = tags_so_far(r.namespace, r.tokens, r.committed, view.config.bigram)
         row, pool = r.row[: r.committed], view.pools["full"]
         if len(row) < r.committed:
             yield Fault(f"request {r.name} has {len(row)} slots for {r.committed} tokens")
             continue
-        wrong = _mismatches(pool, row, tags, arriving(view, "load", "full"))
+        wrong = mismatches(pool, row, tags, arriving(view, "load", "full"))
         if wrong:
             yield Fault(
                 f"request {r.name} reads foreign FULL data at slots {wrong}",
@@ -96,7 +96,7 @@ def requests_read_their_own_prefix(view: View) -> Iterator[Fault]:
         if 0 in window:
             yield Fault(f"request {r.name} lost SWA data inside its window")
             continue
-        wrong = _mismatches(view.pools["swa"], window, tags[begin:], arriving(view, "load", "swa"))
+        wrong = mismatches(view.pools["swa"], window, tags[begin:], arriving(view, "load", "swa"))
         if wrong:
             yield Fault(
                 f"request {r.name} reads foreign SWA data at slots {wrong}",
@@ -124,14 +124,14 @@ def requests_go_on_from_their_own_state(view: View) -> Iterator[Fault]:
             if not (r.zero_state and by_batch):
                 yield Fault(f"request {r.name} has no state slot")
         elif by_batch and not (r.zero_state or r.committed):
-            if _mismatches(pool, (slot,), (NEVER_WRITTEN,), set()):
+            if mismatches(pool, (slot,), (NEVER_WRITTEN,), set()):
                 yield Fault(f"request {r.name} has no token and a state", (), ((MAMBA, slot),))
         elif r.zero_state or not r.committed:
             if r.committed or not r.zero_state:
                 yield Fault(f"request {r.name} has {r.committed} tokens, zero_state {r.zero_state}")
         else:
             wanted = tags_of(r.namespace, r.tokens)[r.committed - 1 : r.committed]
-            if _mismatches(pool, (slot,), wanted, arriving(view, "load", MAMBA)):
+            if mismatches(pool, (slot,), wanted, arriving(view, "load", MAMBA)):
                 told = f"request {r.name} goes on from a foreign state in slot {slot}"
                 yield Fault(told, (), ((MAMBA, slot),))
 
@@ -146,7 +146,7 @@ def _wrong(view: View, component: str, tier: str, coming: set[int]) -> Iterator[
             continue
         begin = n.end - 1 if component == MAMBA else n.start
         tags = tags_of(n.namespace, n.tokens)[begin:]
-        wrong = _mismatches(pool, slots, tags, coming)
+        wrong = mismatches(pool, slots, tags, coming)
         if wrong:
             yield Fault(
                 f"{view.name(i)} holds foreign data in {name} slots {wrong}",
@@ -155,7 +155,7 @@ def _wrong(view: View, component: str, tier: str, coming: set[int]) -> Iterator[
             )
 
 
-def _mismatches(pool: Pool, slots: Slots, tags: tuple[int, ...], coming: set[int]) -> list[int]:
+def mismatches(pool: Pool, slots: Slots, tags: tuple[int, ...], coming: set[int]) -> list[int]:
     contents = pool.contents
     return [
         x

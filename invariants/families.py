@@ -9,6 +9,7 @@ from radixproof.invariants import (  # noqa: F401, I001
     transfers,
     data,
     idle,
+    sessions,
 )
 from radixproof.invariants.steps import (  # noqa: F401
     errors,
@@ -32,6 +33,7 @@ from radixproof.invariants.steps import (  # noqa: F401
     events,
     answers,
     refusals,
+    session,
     frames,
     recency,
 )

@@ -12,8 +12,8 @@ from radixproof.model.options import WAITS_UNLOCKED
 
 @state_invariant(
     "I-44",
-    formula="no requests, transfers, receipts => all locks 0, no pending mark, protected = 0, and"
-    " free + tree = total in every pool",
+    formula="no requests, transfers, receipts, KV of sessions => all locks 0, no pending mark,"
+    " protected = 0, and free + tree = total in every pool",
     without_it="A leak a step is an outage a week.",
     taught_by="M-8, M-10, M-31",
 )
@@ -21,6 +21,8 @@ def nothing_is_held_when_idle(view: View) -> Iterator[Fault]:
     """Without requests, receipts and transfers nothing is locked, marked or missing."""
     waiting = () if WAITS_UNLOCKED in view.options else view.candidates
     if view.requests or waiting or view.writes or view.loads or view.receipts:
+        return
+    if any(s.row for s in view.sessions):
         return
     tree = dict.fromkeys(view.pools, 0)
     for i, n in enumerate(view.nodes):

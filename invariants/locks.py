@@ -129,6 +129,7 @@ def receipts_refer_to_nodes_in_the_tree(view: View) -> Iterator[Fault]:
             yield Fault(f"the {r.tier} receipt of {r.owner} {r.name} refers to a deleted node")
     last = [(r.name, r.last_node) for r in view.requests]
     last += [(c.name, c.last_node) for c in view.candidates]
+    last += [(f"of session {s.name}", s.last_node) for s in view.sessions]
     for name, node in last:
         if not ROOT <= node < count:
             yield Fault(f"request {name} refers to a deleted node")

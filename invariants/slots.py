@@ -11,16 +11,18 @@ from radixproof.model.snapshot import Request
 
 FREE = -1
 REQUEST = -2
+SESSION = -3
 
 
 @state_invariant(
     "I-20",
-    formula="all device slots: one of {free, a position of a node, a position of a request}",
+    formula="all device slots: one of {free, a position of a node, of a request, of a session"
+    " between turns}",
     without_it="A slot with two owners is overwritten, one with none is lost.",
     taught_by="SGLang 27586, M-4, M-41",
 )
 def device_slots_have_one_owner(view: View) -> Iterator[Fault]:
-    """Every device slot is free, or one node's, or one request's, and only one of these."""
+    """Every device slot is free, or one node's, one request's or one session's, and only one's."""
     for component in view.config.components:
         yield from _ownership(view, component, list(_device_claims(view, component)))
 
@@ -142,6 +144,12 @@ def _device_claims(view: View, component: str) -> Iterator[tuple[Iterable[int], 
         else:
             own = r.row[max(r.protected, r.swa_evicted) :]
             yield [_mapped(table, x) for x in own], REQUEST
+    for s in view.sessions:
+        if component == "full":
+            yield s.row[s.protected :], SESSION
+        elif component == "swa":
+            own = s.row[max(s.protected, s.swa_evicted) :]
+            yield [_mapped(table, x) for x in own], SESSION
 
 
 def _ownership(
@@ -176,7 +184,8 @@ def _ownership(
 
 
 def _who(view: View, owner: int) -> str:
-    return {FREE: "the free list", REQUEST: "a request"}.get(owner) or view.name(owner)
+    special = {FREE: "the free list", REQUEST: "a request", SESSION: "a session"}
+    return special.get(owner) or view.name(owner)
 
 
 def _mapped(table: tuple[int, ...], x: int) -> int:

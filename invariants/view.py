@@ -21,6 +21,7 @@ from radixproof.model.snapshot import (
     Pool,
     Receipt,
     Request,
+    Session,
     Snapshot,
     Transfer,
 )
@@ -134,6 +135,11 @@ class View:
     def events(self) -> tuple[Event, ...]:
         self.reading.add("events")
         return self.snapshot.events
+
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        self.reading.add("sessions")
+        return self.snapshot.sessions
 
     # Derived from the nodes
 

@@ -70,6 +70,8 @@ class CacheConfig:
     """The cache keeps nothing: matches are empty, what is inserted is freed (domain.md 3)."""
     ranks: int = 1
     """So many caches, each with pools of its own, that do the same together (domain.md 6.13)."""
+    sessions: bool = False
+    """The server has streaming sessions (model/session_operations.py); a release's alone."""
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -101,7 +103,13 @@ class CacheConfig:
             raise ConfigError(
                 f"eviction_policy must be one of {known}, not {self.eviction_policy!r}"
             )
-        for flag in ("materialize_out_of_window_leaf", "disable", "bigram", "kv_events"):
+        for flag in (
+            "materialize_out_of_window_leaf",
+            "disable",
+            "bigram",
+            "kv_events",
+            "sessions",
+        ):
             if not isinstance(getattr(self, flag), bool):
                 raise ConfigError(f"{flag} must be true or false")
         for name in ("full_slots", "swa_slots", "host_full_slots", "host_swa_slots"):
@@ -127,10 +135,12 @@ class CacheConfig:
         if self.has_mamba and self.page_size != 1:
             raise ConfigError("page_size must be 1 when mamba is a component")
 
-    def require_no_scheduler(self) -> None:
+    def require_no_server(self) -> None:
         """For a cache without one. Raises ``ConfigError``."""
         if self.max_new_tokens:
             raise ConfigError("max_new_tokens asks for a scheduler's budget: SGLang has one")
+        if self.sessions:
+            raise ConfigError("sessions are a server's: SGLang has them")
 
     @property
     def of_one_rank(self) -> CacheConfig:

@@ -17,6 +17,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from radixproof.model.config import FULL
+from radixproof.model.session_operations import CloseSession as CloseSession
+from radixproof.model.session_operations import OpenSession as OpenSession
+from radixproof.model.session_operations import Turn as Turn
 
 Tokens = tuple[int, ...]
 
@@ -386,6 +389,9 @@ Operation = (
     | Abort
     | Reset
     | FailAllocation
+    | OpenSession
+    | Turn
+    | CloseSession
 )
 
 OPERATIONS: dict[str, type[Operation]] = {
@@ -414,6 +420,13 @@ OPERATIONS: dict[str, type[Operation]] = {
     "reset": Reset,
     "fail_allocation": FailAllocation,
 }
-"""Name in a trace -> operation."""
+"""Name in a trace -> operation of the specification."""
 
-NAMES: dict[type[Operation], str] = {cls: name for name, cls in OPERATIONS.items()}
+SESSION_OPERATIONS: dict[str, type[Operation]] = {
+    "open_session": OpenSession,
+    "turn": Turn,
+    "close_session": CloseSession,
+}
+"""What traces of servers with sessions have beside them."""
+EVERY_OPERATION = {**OPERATIONS, **SESSION_OPERATIONS}
+NAMES: dict[type[Operation], str] = {cls: name for name, cls in EVERY_OPERATION.items()}

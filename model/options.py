@@ -66,6 +66,8 @@ BRANCHES_BEYOND_STATES = "branches-beyond-states"
 SGLang since 0.5.17."""
 REFRESHES_ONE_STATE = "refreshes-one-state"
 """A match makes only the state that it uses recent (10.2, 11). SGLang since 0.5.16."""
+NO_SESSIONS = "no-sessions"
+"""The unified cache carries no streaming sessions (model/session_operations.py). No release."""
 HIDES_TRACKING = "hides-tracking"
 """Leaf sets, recency lists, times, hit counts, priorities, pending marks and the labels of children
 are not shown. Rust cores of SGLang."""

@@ -45,8 +45,8 @@ class ReferenceModel:
     name = "model"
 
     def __init__(self, config: CacheConfig, rules: Rules = THE_RULES) -> None:
-        """Raises ``ConfigError`` for a scheduler's budget and for several ranks: not specified."""
-        config.require_no_scheduler()
+        """Raises ``ConfigError`` for what is a server's and for several ranks: not specified."""
+        config.require_no_server()
         if config.ranks > 1:
             raise ConfigError(NO_RANKS)
         self.config = config

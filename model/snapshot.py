@@ -136,11 +136,11 @@ class Transfer:
 class Receipt:
     """A live lock receipt.
 
-    ``owner`` is ``client``, ``request``, ``write`` or ``load``; ``name`` the holder or request
-    ('' for transfers). It covers, on the path of ``anchor``: FULL from token ``full_start`` on
-    (``None``: nothing) and SWA from ``swa_start`` on (``None``: nothing). A start is the position
-    of the topmost covered node's first token, 0 when the walk reached the root. ``state``: it
-    covers the anchor's MAMBA state.
+    ``owner`` is ``client``, ``request``, ``session``, ``write`` or ``load``; ``name`` the holder,
+    request or session ('' for transfers). It covers, on the path of ``anchor``: FULL from token
+    ``full_start`` on (``None``: nothing) and SWA from ``swa_start`` on (``None``: nothing). A start
+    is the position of the topmost covered node's first token, 0 when the walk reached the root.
+    ``state``: it covers the anchor's MAMBA state.
     """
 
     tier: str
@@ -196,6 +196,32 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """An open session, and what it holds from the end of one turn to the admission of the next.
+
+    ``row[i]`` is the FULL slot of ``tokens[i]``; the KV of the first ``committed`` is computed, and
+    the first ``protected`` slots are the tree's, locked up to ``last_node``. While a turn runs, and
+    before the first one did, it holds nothing: no tokens, an empty row, the root.
+    """
+
+    name: str
+    namespace: str
+    history: tuple[int, ...]
+    """Prompt and output of the last turn that finished; the next turn goes on from it."""
+    turn: str
+    """Name of the request in flight, running or waiting; '': none."""
+    publishes: bool
+    """The turn that runs found nothing held, so its prompt goes into the tree."""
+    closing: bool
+    tokens: tuple[int, ...] = ()
+    committed: int = 0
+    protected: int = 0
+    swa_evicted: int = 0
+    last_node: int = ROOT
+    row: Slots = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """See the module docstring. Mappings by component or pool have the configuration's keys."""
 
@@ -230,6 +256,8 @@ class Snapshot:
     """Sorted by name."""
     events: tuple[Event, ...] = ()
     """KV events of the operation that led to this state; of the construction, in a new cache."""
+    sessions: tuple[Session, ...] = ()
+    """Sorted by name."""
 
     def canonical(self) -> dict[str, Any]:
         """The state with slots and ids renamed away: equal iff two subjects agree."""
@@ -325,6 +353,7 @@ class _Canonical:
             "nodes": nodes,
             "requests": requests,
             "transfers": transfers,
+            "sessions": [self.session(x) for x in s.sessions],
             "full_to_swa": mapped,
             "free": {name: len(pool.free_pages) for name, pool in s.pools.items()},
             **{name: getattr(s, name) for name in _COMPARED_AS_THEY_ARE},
@@ -339,6 +368,11 @@ class _Canonical:
         kv = (row, written, swa and swa[0])
         more = (r.swa_evicted, r.last_node, r.priority, r.granted)
         return (*plain, *more, *kv, *self.state(r))
+
+    def session(self, s: Session) -> tuple[Any, ...]:
+        plain = (s.name, s.namespace, s.history, s.turn, s.publishes, s.closing, s.tokens)
+        held = (s.committed, s.protected, s.swa_evicted, s.last_node)
+        return (*plain, *held, self.rename("full", s.row), self.held("full", s.row[: s.committed]))
 
     def state(self, r: Request) -> tuple[Any, ...]:
         """What lies in a state slot counts once the request has filled it."""

@@ -13,7 +13,13 @@ from typing import Any, get_type_hints
 
 from radixproof.model.config import CacheConfig
 from radixproof.model.errors import ConfigError, TraceError
-from radixproof.model.operations import NAMES, OPERATIONS, Operation, Tokens
+from radixproof.model.operations import (
+    EVERY_OPERATION,
+    NAMES,
+    SESSION_OPERATIONS,
+    Operation,
+    Tokens,
+)
 
 SCHEMA = 1
 """Version of the trace format; a reader refuses any other."""
@@ -68,6 +74,10 @@ def loads(text: str) -> Trace:
     if not isinstance(note, str):
         raise TraceError(f"'note' must be a string, not {_kind(note)}")
     parsed = tuple(_numbered(i, o) for i, o in enumerate(operations))
+    for i, o in enumerate(parsed):
+        if NAMES[type(o)] in SESSION_OPERATIONS and not config.sessions:
+            name = NAMES[type(o)]
+            raise TraceError(f"operation {i + 1}: {name} wants a configuration with sessions")
     return Trace(config, parsed, note)
 
 
@@ -86,9 +96,9 @@ def operation_from_json(raw: object) -> Operation:
     if not isinstance(raw, Mapping):
         raise TraceError(f"an operation is an object, not {_kind(raw)}")
     name = raw.get("op")
-    if not isinstance(name, str) or name not in OPERATIONS:
+    if not isinstance(name, str) or name not in EVERY_OPERATION:
         raise TraceError(f"unknown operation {name!r}")
-    cls = OPERATIONS[name]
+    cls = EVERY_OPERATION[name]
     hints = get_type_hints(cls)
     values: dict[str, Any] = {}
     for f in fields(cls):

@@ -31,6 +31,8 @@ class Limits:
     """A scheduler's own budget admits (releases of SGLang alone)."""
     ranks: int | None = None
     """Of releases; several are drawn only when they are asked for."""
+    sessions: bool = False
+    """Only servers with streaming sessions; otherwise none."""
 
     def admit(self, config: CacheConfig) -> bool:
         """Whether a configuration lies within the limits."""

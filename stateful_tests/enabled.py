@@ -294,7 +294,7 @@ def observe(s: Situation, choose: Chooser) -> op.Observe | None:
 
 
 def admit(s: Situation, choose: Chooser) -> op.Admit | None:
-    free = _unused(s.state)
+    free = unused(s.state)
     if not free:
         return None
     namespace, tokens = key(s, choose)
@@ -302,7 +302,7 @@ def admit(s: Situation, choose: Chooser) -> op.Admit | None:
     return op.Admit(free[0], tokens, namespace, choose.pick((0, 0, 1)), load, quota)
 
 
-def _unused(state: Snapshot) -> list[str]:
+def unused(state: Snapshot) -> list[str]:
     """Names of requests that neither run nor wait."""
     known = {r.name for r in state.requests} | {c.name for c in state.candidates}
     return [r for r in REQUESTS if r not in known]
@@ -314,7 +314,7 @@ def _loading(choose: Chooser) -> tuple[bool, int | None]:
 
 
 def prepare(s: Situation, choose: Chooser) -> op.Prepare | None:
-    free = _unused(s.state)
+    free = unused(s.state)
     if not free:
         return None
     namespace, tokens = key(s, choose)

@@ -19,9 +19,10 @@ from radixproof.impl.sglang import allocation, payload
 from radixproof.impl.sglang.budget import Budget, OutOfMemory
 from radixproof.impl.sglang.device import Event
 from radixproof.impl.sglang.events import EventLog
-from radixproof.impl.sglang.lifecycle import Admitted, Lifecycle, Running
+from radixproof.impl.sglang.lifecycle import SAMPLED, Admitted, Lifecycle, Running
 from radixproof.impl.sglang.pools import Built
 from radixproof.impl.sglang.queue import Queue
+from radixproof.impl.sglang.sessions import Sessions
 from radixproof.impl.sglang.transfers import Moves, TransferLog
 from radixproof.model import operations as op
 from radixproof.model.config import MAMBA
@@ -67,7 +68,8 @@ class SglangCache:
         self.kv_events = EventLog(built.tree, self.config.page_size, enabled=self.config.kv_events)
         self.requests: dict[str, Running] = {}
         self.budget = Budget(self.lifecycle, self.requests)
-        self.queue = Queue(self.lifecycle, self.requests, self.budget)
+        self.sessions = Sessions(self.lifecycle, self.requests)
+        self.queue = Queue(self.lifecycle, self.requests, self.budget, self.sessions)
         self.locks: dict[str, Held] = {}
         self.host_locks: dict[str, Held] = {}
 
@@ -269,10 +271,21 @@ class SglangCache:
 
     def admit(self, o: op.Admit) -> tuple[Running, Admitted] | None:
         running = self.lifecycle.new(o.request, o.namespace, o.tokens, o.priority)
-        admitted = self.queue.admit(running, load_back=o.load_back, mem_quota=o.mem_quota)
+        return self._admitted(running, load_back=o.load_back, mem_quota=o.mem_quota)
+
+    def turn(self, o: op.Turn) -> tuple[Running, Admitted] | None:
+        """The next turn of a session."""
+        running = self.sessions.turn(o)
+        return self._admitted(running, load_back=o.load_back, mem_quota=None)
+
+    def _admitted(
+        self, running: Running, *, load_back: bool, mem_quota: int | None
+    ) -> tuple[Running, Admitted] | None:
+        admitted = self.queue.admit(running, load_back=load_back, mem_quota=mem_quota)
         if admitted is None:
             return None
-        self.requests[o.request] = running
+        self.requests[running.name] = running
+        self.sessions.admitted(running)
         return running, admitted
 
     def prefill(self, running: Running, count: int) -> str:
@@ -357,18 +370,33 @@ class SglangCache:
         self.lifecycle.committed(running, end)
 
     def finish(self, running: Running) -> None:
+        if running.session:
+            self._compute_what_was_sampled_last(running)
         self.lifecycle.finish(running)
         del self.requests[running.name]
+        self.sessions.ended(running)
         self.submit_writes()
 
+    def _compute_what_was_sampled_last(self, running: Running) -> None:
+        """The forward pass under way when a turn ends, as overlapped scheduling, the default, has
+        it: it computes the last token of the output where the turn has a slot for it.
+        """
+        running.tokens += (SAMPLED,)
+        if len(running.row) > running.committed:
+            self._compute(running, 1)
+
     def abort(self, running: Running) -> None:
+        if running in self.lifecycle.unbound:
+            self.sessions.leave_queue(running)
         self.lifecycle.abort(running)
         self.budget.forget(running)
         del self.requests[running.name]
+        self.sessions.aborted(running)
 
     def reset(self) -> None:
         """``flush_cache`` of an idle scheduler."""
         self.tree.reset()
+        self.sessions.forget_all()
         self.built.requests.clear()
         self.built.allocator.clear()
 

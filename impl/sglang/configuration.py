@@ -55,7 +55,7 @@ def server_arguments(config: CacheConfig) -> SimpleNamespace:
         ),
         speculative_algorithm=_speculation(config),
         strip_thinking_cache=is_set(STRIP_THINKING),
-        enable_streaming_session=False,
+        enable_streaming_session=config.sessions,
         enable_cache_report=False,
         enable_metrics=False,
         extra_metric_labels=None,
@@ -157,6 +157,7 @@ def stub_values() -> dict[str, Any]:
             _none
         ),
         "sglang.srt.server_args.get_global_server_args": _in_force,
+        "sglang.srt.managers.io_struct.OpenSessionReqOutput": _none,
         "sglang.srt.arg_groups.overrides.mamba_cache_chunk_size": _state_chunk_size,
         "sglang.srt.distributed.utils.divide": _divided,
         **{f"sgl_kernel.kvcacheio.{kernel.__name__}": kernel for kernel in COPY_KERNELS},

@@ -29,6 +29,9 @@ from radixproof.model.options import STRIPS_THINKING
 MAX_NEW_TOKENS = 1 << 20
 """No request ends by length before the trace ends it."""
 
+SAMPLED = 0
+"""The token sampled last, which no trace decides; it has no KV until it is computed."""
+
 
 class BrokenPromise(RuntimeError):
     """A load-back brought some of the tokens that the match promised, neither all nor none.
@@ -52,6 +55,8 @@ class Running:
     committed: int = 0
     origin_len: int = 0
     """Tokens that it came with; a retracted request has a longer prompt."""
+    session: str = ""
+    """Whose turn it is; '': nobody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,18 +128,30 @@ class Lifecycle:
             name,
             "",
             array("q", tokens),
-            self.release.SamplingParams(max_new_tokens=self._output_limit()),
+            self.sampling(),
             extra_key=namespace or None,
             priority=priority,
         )
         if isinstance(req.output_ids, list):  # 0.5.12 keeps tokens in lists
             req.origin_input_ids = list(tokens)
+        return self.running(name, namespace, tokens, priority, req)
+
+    def running(
+        self, name: str, namespace: str, tokens: tuple[int, ...], priority: int, req: Any
+    ) -> Running:
+        """A request of the release that holds nothing yet."""
         empty = torch.empty((0,), dtype=torch.int64)
         length = len(tokens)
         return Running(name, namespace, tokens, length, priority, req, empty, origin_len=length)
 
-    def _output_limit(self) -> int:
-        return self.built.config.max_new_tokens or MAX_NEW_TOKENS
+    def sampling(self) -> Any:
+        limit = self.built.config.max_new_tokens or MAX_NEW_TOKENS
+        return self.release.SamplingParams(max_new_tokens=limit)
+
+    def sequence(self, tokens: tuple[int, ...]) -> Any:
+        """Tokens in the type that the release keeps them in."""
+        like = self.release.schedule_batch.Req("", "", array("q"), self.sampling()).output_ids
+        return list(tokens) if isinstance(like, list) else array("q", tokens)
 
     def match(self, req: Any) -> Hits:
         """All tokens but the last, by the release's own request code."""
@@ -248,12 +265,15 @@ class Lifecycle:
             self.release.schedule_policy.PrefillAdder._req_inc_lock_ref(self.batch, req)
 
     def receipt(self, req: Any) -> Any:
-        """What has to be given back to release the request's lock."""
+        """What has to be given back to release a lock that is the request's own."""
         if self.release.checkpoints:
             return req.lock.receipt
         return getattr(req, "lock_receipt", req)  # until 0.5.19 the mark is the request's own
 
     def _prefix_slots(self, req: Any) -> Tensor:
+        if self.has_row(req):  # of a session, which the turn goes on with
+            row = self.built.requests.req_to_token[self.held(req, "req_pool_idx")]
+            return row[: self.prefix_len(req)].to(torch.int64)  # type: ignore[no-any-return]
         if self.release.checkpoints:
             slots: Tensor = self.tree.prefix_device_indices(req)
             return slots[: req.prefix_len]
@@ -266,6 +286,9 @@ class Lifecycle:
 
     def bind(self, *batch: Running) -> None:
         """A row, and with MAMBA a state slot, for those of a batch that have none yet."""
+        for running in batch:  # a turn of a session may have its row already
+            if running in self.unbound and self.has_row(running.req):
+                self.unbound.remove(running)
         fresh = [running for running in batch if not self.has_row(running.req)]
         if not fresh:
             return
@@ -299,6 +322,8 @@ class Lifecycle:
         running.row = torch.cat([running.row, slots])
         self._write_row(running, begin)
         self.hold(running.req, "kv_allocated_len", len(running.row))
+        if hasattr(self.tree, "maybe_hand_to_session"):  # alloc_for_extend ends with it
+            self.tree.maybe_hand_to_session(running.req)
 
     # Between admission and end
 
@@ -340,7 +365,7 @@ class Lifecycle:
     def decoded(self, running: Running, tokens: tuple[int, ...]) -> None:
         """The output so far; the token sampled last has no KV yet."""
         running.tokens += tokens
-        self._set_output(running, 0)
+        self._set_output(running, SAMPLED)
 
     def _set_output(self, running: Running, *pending: int) -> None:
         """``pending``: sampled, and not computed yet."""
@@ -404,17 +429,52 @@ class Lifecycle:
         self.built.allocator.free_group_end()
 
     def abort(self, running: Running) -> None:
-        if not self.has_row(running.req):
+        if running in self.unbound:
             self.unbound.remove(running)
-            self._forget(running.req)
+            if not self.has_row(running.req):
+                self._forget(running.req)
             self.states.refuse(running.req)
             return
         running.req.finished_reason = self.release.schedule_batch.FINISH_ABORT("aborted")
         self._release(running.req, insert=False)
 
     def has_row(self, req: Any) -> bool:
-        """Whether the request was part of a batch: it has a row of slots."""
+        """Whether the request was part of a batch, or goes on from a session: it has slots."""
         return self.held(req, "req_pool_idx") is not None
+
+    # Sessions
+
+    @property
+    def slots(self) -> Any:
+        """The records that sessions keep, by name."""
+        session = getattr(self.tree, "session", None)
+        return {} if session is None else session.slots
+
+    def record_index(self, slot: Any) -> Any:
+        """The row of a session's record; ``None``: it holds no KV."""
+        if getattr(slot, "kv", slot) is None:
+            return None
+        return self.held(slot, "req_pool_idx")
+
+    def lent_slot(self, running: Running) -> Any:
+        """The record on which a turn runs; ``None``: it holds what it needs itself."""
+        slot = self.slots.get(running.session) if running.session else None
+        lent = slot is not None and running.req.last_node is slot.virtual_node
+        return slot if lent else None
+
+    def anchor(self, running: Running) -> Any:
+        """The node that the request's lock, or that of its session, is on."""
+        slot = self.lent_slot(running)
+        return running.req.last_node if slot is None else self.anchor_of_slot(slot)
+
+    def anchor_of_slot(self, slot: Any) -> Any:
+        return slot.lock.node if self.release.checkpoints else slot.last_node
+
+    def receipt_of_slot(self, slot: Any) -> Any:
+        """What has to be given back to release a session's lock."""
+        if self.release.checkpoints:
+            return slot.lock.receipt
+        return getattr(slot, "lock_receipt", slot)
 
     def retract(self, running: Running) -> None:
         """``release_req``, for the last request of a batch: it evicts nothing for those that stay.
@@ -422,6 +482,8 @@ class Lifecycle:
         With overlapped scheduling, the default, the token sampled last is not known yet when a
         request is retracted, and is sampled again.
         """
+        if running.session:
+            self._set_output(running)  # what is told is what its session goes on from
         release = self.release.schedule_batch
         if hasattr(release, "release_req"):
             arguments = {

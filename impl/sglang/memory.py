@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor
@@ -57,16 +58,37 @@ class Memory:
             return ()
         table = _ints(self.built.allocator.full_to_swa_index_mapping[:-1])
         filled = list(table)
-        for running in self.cache.requests.values():
-            row = self.row(running)
-            for i in range(len(running.row), len(row)):
+        for allocated, row in self._rows():
+            for i in range(allocated, len(row)):
                 before = filled[row[i - 1]]
                 filled[row[i]] = before + 1 if before else 0
         return tuple(filled)
 
+    def _rows(self) -> Iterator[tuple[int, Slots]]:
+        """Rows of requests and sessions, each with how many of its slots are allocated by token."""
+        for running in self.cache.requests.values():
+            yield len(running.row), self.row(running)
+        sessions = self.cache.sessions
+        for name in sessions.open:
+            if sessions.holds(name):
+                slot = sessions.slot(name)
+                yield len(self._allocated(slot)), self.row_of(slot)
+
     def row(self, running: Running) -> Slots:
         """The slots of a request, with the rest of the page it has begun."""
-        row = list(_ints(running.row))
+        return self._whole_pages(_ints(running.row))
+
+    def row_of(self, slot: Any) -> Slots:
+        """The same of the record that a session keeps."""
+        return self._whole_pages(self._allocated(slot))
+
+    def _allocated(self, slot: Any) -> Slots:
+        lifecycle = self.cache.lifecycle
+        count = int(lifecycle.held(slot, "kv_allocated_len"))
+        return _ints(self.built.requests.req_to_token[lifecycle.record_index(slot), :count])
+
+    def _whole_pages(self, slots: Slots) -> Slots:
+        row = list(slots)
         while len(row) % self.config.page_size:
             row.append(row[-1] + 1)
         return tuple(row)

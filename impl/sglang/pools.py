@@ -157,6 +157,8 @@ def require_possible(release: Release, config: CacheConfig) -> None:
         raise ConfigError("the cache of this release evicts by recency alone: eviction_policy lru")
     if config.load_back_threshold < 1:
         raise ConfigError("SGLang loads back at least one token: load_back_threshold >= 1")
+    if config.sessions:
+        _require_sessions(release, config)
     if not config.has_host:
         return
     if config.has_swa and config.has_mamba and not release.hosts_all_three:
@@ -179,6 +181,15 @@ def require_possible(release: Release, config: CacheConfig) -> None:
             )
         if release.host_larger_than_device and host <= device:
             raise ConfigError("this release wants each host pool larger than its device pool")
+
+
+def _require_sessions(release: Release, config: CacheConfig) -> None:
+    if release.session_controller is None:
+        raise ConfigError("the unified cache of this release has no streaming sessions")
+    if config.has_mamba or config.bigram or config.disable or config.max_new_tokens:
+        raise ConfigError("sessions are driven without mamba, bigram, disable and budget so far")
+    if config.ranks > 1:
+        raise ConfigError("sessions are driven on one rank so far")
 
 
 def has_pages_for_layers(config: CacheConfig) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 from radixproof.impl.sglang.budget import Budget
 from radixproof.impl.sglang.lifecycle import Admitted, Hits, Lifecycle, Running
+from radixproof.impl.sglang.sessions import Sessions
 from radixproof.model.errors import ErrorKind, IllegalUse
 
 
@@ -29,10 +30,17 @@ class Waiting:
 class Queue:
     """Who waits, and the ways in and out."""
 
-    def __init__(self, lifecycle: Lifecycle, requests: dict[str, Running], budget: Budget) -> None:
+    def __init__(
+        self,
+        lifecycle: Lifecycle,
+        requests: dict[str, Running],
+        budget: Budget,
+        sessions: Sessions,
+    ) -> None:
         """``requests``: those that run, shared with the cache."""
         self.lifecycle = lifecycle
         self.budget = budget
+        self.sessions = sessions
         self.requests = requests
         self.waiting: dict[str, Waiting] = {}
 
@@ -62,12 +70,22 @@ class Queue:
         if admitted is None:
             return None
         self.requests[name] = self.waiting.pop(name).running
+        self.sessions.admitted(running)
         return running, admitted
+
+    def abort(self, name: str) -> bool:
+        """Whether such a request waited."""
+        waiting = self.waiting.pop(name, None)
+        if waiting is not None:
+            self.sessions.leave_queue(waiting.running)
+            self.sessions.aborted(waiting.running)
+        return waiting is not None
 
     def retract(self, running: Running) -> None:
         """Back into the queue, with all tokens so far for a prompt."""
-        if not self.lifecycle.has_row(running.req):
+        if running in self.lifecycle.unbound:
             raise IllegalUse(ErrorKind.PROTOCOL, "only what was in a batch is retracted")
         self.lifecycle.retract(running)
+        self.sessions.retracted(running)
         del self.requests[running.name]
         self.waiting[running.name] = Waiting(running, None)

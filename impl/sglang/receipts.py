@@ -18,11 +18,24 @@ def receipts(cache: SglangCache, tree: Tree) -> Iterator[Receipt]:
         yield _device(cache, tree, "client", name, held.node, held.receipt)
     for name, held in cache.host_locks.items():
         yield _host(cache, tree, "client", name, held.node, held.receipt)
+    lifecycle = cache.lifecycle
     for name, running in cache.requests.items():
-        receipt = cache.lifecycle.receipt(running.req)
-        whole = _device(cache, tree, "request", name, running.req.last_node, receipt)
+        slot = lifecycle.lent_slot(running)
+        if slot is None:
+            receipt = lifecycle.receipt(running.req)
+        else:
+            receipt = lifecycle.receipt_of_slot(slot)
+        whole = _device(cache, tree, "request", name, lifecycle.anchor(running), receipt)
+        if slot is not None:
+            yield whole
+            continue
         released = cache.lifecycle.released_window(running.req)
         yield replace(whole, swa_start=None) if released else whole
+    for name in cache.sessions.open:
+        if cache.sessions.holds(name):
+            slot = cache.sessions.slot(name)
+            node, receipt = lifecycle.anchor_of_slot(slot), lifecycle.receipt_of_slot(slot)
+            yield _device(cache, tree, "session", name, node, receipt)
     if cache.built.controller is None:
         return
     for entry in cache.tree.ongoing_write_through.values():

@@ -89,6 +89,10 @@ class Release:
         self.schedule_policy = _module("sglang.srt.managers.schedule_policy")
         self.SamplingParams = _module("sglang.srt.sampling.sampling_params").SamplingParams
         self.context = _module_or_none("sglang.srt.runtime_context")
+        self.session_controller = _session_controller(self.UnifiedRadixCache)
+        """``None``: its unified cache has no streaming sessions."""
+        self.frees_aborted_sessions = _frees_aborted_sessions(cache)
+        """A turn that is aborted while it waits leaves its session free for the next one."""
         self.has_tree_core = hasattr(cache, "select_tree_core_backend") or hasattr(
             cache, "UnifiedTreeCore"
         )
@@ -137,6 +141,7 @@ class Release:
             options.ONE_HOST_HIT: "swa_host_hit_length" not in self.params.MatchResult._fields,
             options.RECENCY_ALONE: "eviction_strategy" not in tree,
             options.BRANCHES_BEYOND_STATES: "mamba_boundary_len" in parts,
+            options.NO_SESSIONS: self.session_controller is None,
             options.REFRESHES_ONE_STATE: "refresh_lru" in vars(self.components.MambaComponent),
         }
         return frozenset(name for name, there in found.items() if there)
@@ -168,6 +173,18 @@ def _scheduler(cache: Any) -> str:
     """The text of the scheduler, which is read and never run."""
     managers = Path(str(cache.__file__)).parent.parent / "managers"
     return (managers / "scheduler.py").read_text(encoding="utf-8")
+
+
+def _session_controller(cache: Any) -> Any:
+    carries = "try_match_prefix" in inspect.getsource(cache.match_prefix)
+    return _module_or_none("sglang.srt.session.session_controller") if carries else None
+
+
+def _frees_aborted_sessions(cache: Any) -> bool:
+    """What the scheduler does with a request that it drops from its queue."""
+    pattern = r"def _release_aborted_request\(.*\n((?:(?: {8}.*)?\n)+)"
+    found = re.search(pattern, _scheduler(cache))
+    return found is not None and "session.abort_req()" in found.group(1)
 
 
 def _sources(package: Any) -> str:

@@ -7,6 +7,7 @@ are put together here, with the transfers and requests that refer to nodes.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from radixproof.impl.sglang.cache import SglangCache
@@ -17,6 +18,7 @@ from radixproof.impl.sglang.python_tree import PythonTree
 from radixproof.impl.sglang.queue import Waiting
 from radixproof.impl.sglang.receipts import receipts
 from radixproof.impl.sglang.rust_tree import RustTree
+from radixproof.impl.sglang.sessions import Ledger
 from radixproof.impl.sglang.tree import Tree
 from radixproof.model.config import MAMBA
 from radixproof.model.operations import LOAD, WRITE
@@ -25,6 +27,7 @@ from radixproof.model.snapshot import (
     Candidate,
     Move,
     Request,
+    Session,
     Snapshot,
     Transfer,
     receipt_order,
@@ -57,6 +60,7 @@ class Observer:
             ),
             armed_failures={},
             events=self.cache.kv_events.last,
+            sessions=tuple(self.session(x) for _, x in sorted(self.cache.sessions.open.items())),
             options=self.built.options,
         )
 
@@ -131,11 +135,37 @@ class Observer:
             committed=running.committed,
             protected=lifecycle.protected(running.req),
             swa_evicted=lifecycle.swa_evicted(running.req),
-            last_node=self.tree.of(running.req.last_node),
+            last_node=self.tree.of(lifecycle.anchor(running)),
             priority=running.priority,
             row=self.memory.row(running),
             state_slot=lifecycle.states.slot(running.req),
             state_source=lifecycle.states.source(running.req),
             zero_state=lifecycle.states.starts_from_zeros(running.req),
             granted=self.cache.budget.granted(running),
+        )
+
+    # Sessions
+
+    def session(self, ledger: Ledger) -> Session:
+        """While a turn runs, what its session keeps for it is shown as the turn's."""
+        sessions, lifecycle = self.cache.sessions, self.cache.lifecycle
+        told = Session(
+            ledger.name,
+            ledger.namespace,
+            ledger.history,
+            ledger.turn,
+            ledger.publishes,
+            ledger.closing,
+        )
+        if not sessions.holds(ledger.name):
+            return told
+        slot = sessions.slot(ledger.name)
+        return replace(
+            told,
+            tokens=ledger.kept,
+            committed=int(lifecycle.held(slot, "kv_committed_len")),
+            protected=lifecycle.protected(slot),
+            swa_evicted=lifecycle.swa_evicted(slot),
+            last_node=self.tree.of(lifecycle.anchor_of_slot(slot)),
+            row=self.memory.row_of(slot),
         )

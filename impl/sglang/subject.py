@@ -13,6 +13,7 @@ from radixproof.impl.sglang.lifecycle import Admitted, Hits, Running
 from radixproof.impl.sglang.outward import outward
 from radixproof.impl.sglang.pools import build
 from radixproof.impl.sglang.release import Release
+from radixproof.impl.sglang.sessions import require_session
 from radixproof.impl.sglang.snapshot import Observer
 from radixproof.impl.sglang.transfers import slots_of
 from radixproof.model import operations as op
@@ -199,11 +200,15 @@ class SglangSubject:
     def _prepare(self, o: op.Prepare) -> Outcome:
         _require(bool(o.tokens), "a request needs tokens")
         self._require_unknown(o.request)
-        new = self.cache.lifecycle.new(o.request, o.namespace, o.tokens, o.priority)
+        return self._prepared(
+            self.cache.lifecycle.new(o.request, o.namespace, o.tokens, o.priority)
+        )
+
+    def _prepared(self, new: Running) -> Outcome:
         hits = self.cache.queue.prepare(new)
         self._observer = None
         best = self._best_match(new.req.best_match_node)
-        self.cache.queue.note_best_match(o.request, best.get("best_match", 0))
+        self.cache.queue.note_best_match(new.name, best.get("best_match", 0))
         return ok(**self._hits(hits), **best)
 
     def _proceed(self, o: op.Proceed) -> Outcome:
@@ -247,7 +252,7 @@ class SglangSubject:
         return ok()
 
     def _abort(self, o: op.Abort) -> Outcome:
-        if self.cache.queue.waiting.pop(o.request, None) is None:
+        if not self.cache.queue.abort(o.request):
             self.cache.abort(self._running(o.request))
         return ok()
 
@@ -268,6 +273,25 @@ class SglangSubject:
             self.cache.lifecycle.release_window(running), "nothing is there to release early"
         )
         return ok()
+
+    def _open_session(self, o: op.OpenSession) -> Outcome:
+        sessions = self.cache.sessions
+        _require_pairing(o.session not in sessions.open, "the session is open")
+        return ok() if sessions.start(o.session) else refused("the server does not open it")
+
+    def _turn(self, o: op.Turn) -> Outcome:
+        _require(bool(o.tokens), "a turn needs tokens")
+        ledger = require_session(self.cache.sessions, o.session)
+        _require_pairing(not ledger.closing, "the session is closing")
+        _require_pairing(not ledger.turn, "a turn of the session is in flight")
+        self._require_unknown(o.request)
+        if o.waits:
+            return self._prepared(self.cache.sessions.turn(o))
+        return self._admitted(self.cache.turn(o))
+
+    def _close_session(self, o: op.CloseSession) -> Outcome:
+        require_session(self.cache.sessions, o.session)
+        return ok(closed=int(self.cache.sessions.close(o.session)))
 
     def _fail_allocation(self, o: op.FailAllocation) -> Outcome:
         raise IllegalUse(ErrorKind.ARGUMENT, "a release's allocations fail by shortage alone")

@@ -194,5 +194,5 @@ def open_torch(
         raise ConfigError(NO_RANKS)
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("no CUDA device is available; use --device cpu")
-    config.require_no_scheduler()
+    config.require_no_server()
     return TorchSubject(cache_class(config, torch.device(device)))

@@ -72,6 +72,7 @@ def an_admitted_request_is_the_one_given(step: Step) -> Iterator[Fault]:
     " eviction took some of it, never less than protected",
     without_it="What was computed twice would count as a hit, or a hit as computed.",
     taught_by="M-4",
+    of_turns=False,
 )
 def caching_reports_what_the_tree_had(step: Step) -> Iterator[Fault]:
     """``prefix_len`` is the length of the request's key that was in the tree already."""

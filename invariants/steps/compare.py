@@ -21,7 +21,7 @@ from radixproof.model.snapshot import Placement, Request, Slots
 from radixproof.model.units import units
 
 INSERTING = (op.Insert, op.Prefill, op.Finish)
-LOADING = (op.LoadBack, op.Admit, op.Proceed)
+LOADING = (op.LoadBack, op.Admit, op.Proceed, op.Turn)
 EVICTING_DEVICE = (op.Evict, op.Prefill, op.Decode, *LOADING)
 """Operations that may evict device data, themselves or to make room."""
 

@@ -8,13 +8,13 @@ from radixproof.invariants.catalogue import Step, step_invariant
 from radixproof.invariants.steps.compare import unchanged
 from radixproof.invariants.violation import Fault
 from radixproof.model.errors import ErrorKind
-from radixproof.model.operations import OPERATIONS
+from radixproof.model.operations import EVERY_OPERATION
 from radixproof.model.outcome import Status
 
 
 @step_invariant(
     "S-error-1",
-    *OPERATIONS.values(),
+    *EVERY_OPERATION.values(),
     formula="outcome in {E_ARG, E_PROTO, E_BUSY} => after = before",
     without_it="A caller that recovers from an error would go on with a half-done operation.",
     taught_by="M-9, M-10, M-14",

@@ -9,7 +9,7 @@ from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model.blocks import CLEARED, CPU, GPU, STORED, blocks
 from radixproof.model.config import FULL
-from radixproof.model.operations import OPERATIONS
+from radixproof.model.operations import EVERY_OPERATION
 from radixproof.model.options import BACKS_UP_WINDOWS
 
 Blocks = dict[int, int | None]
@@ -39,7 +39,7 @@ def resident(view: View) -> dict[str, Blocks]:
 
 @step_invariant(
     "I-40",
-    *OPERATIONS.values(),
+    *EVERY_OPERATION.values(),
     formula="kv_events: resident(before), changed by the step's events one by one,"
     " = resident(after)",
     without_it="A router would send requests to a worker that dropped the prefix, or past one that"
@@ -75,7 +75,7 @@ def events_tell_what_is_resident(step: Step) -> Iterator[Fault]:
 
 @step_invariant(
     "I-40",
-    *OPERATIONS.values(),
+    *EVERY_OPERATION.values(),
     formula="kv_events: after every event each stored block's parent is stored on the same medium"
     " (CPU under write-back: on any)",
     without_it="A router indexes blocks by their parents: it would drop the block, or the whole"

@@ -39,14 +39,14 @@ from radixproof.model.snapshot import Node, Receipt, Request, Transfer
 _ALLOCATING = (*INSERTING, op.Decode, *LOADING)
 _ENDING = (op.Finish, op.Abort, op.Retract)
 _OF_REQUESTS = (op.Admit, op.Prepare, op.Proceed, op.Prefill, op.Decode, op.SlideWindow)
-_OF_REQUESTS_TOO = (op.ReleaseWindow, *_ENDING)
+_OF_REQUESTS_TOO = (op.ReleaseWindow, op.Turn, *_ENDING)
 _WRITING = (op.Insert, op.Prefill, op.Decode)
-_TOUCHING = (op.Match, op.Insert, op.Admit, op.Prepare, op.Prefill, op.Finish, op.Retract)
+_TOUCHING = (op.Match, op.Insert, op.Admit, op.Prepare, op.Prefill, op.Finish, op.Retract, op.Turn)
 
 
 def _except(*classes: type[Operation]) -> tuple[type[Operation], ...]:
     """All operations but these and ``Reset``, which keeps nothing."""
-    return tuple(c for c in op.OPERATIONS.values() if c not in classes and c is not op.Reset)
+    return tuple(c for c in op.EVERY_OPERATION.values() if c not in classes and c is not op.Reset)
 
 
 @step_invariant(
@@ -132,8 +132,15 @@ def receipts_change_only_for_their_owner(step: Step) -> Iterator[Fault]:
         elif owner == "request":
             # A chunk, a retraction and going on move the lock; an early release makes it less.
             moving = (op.Prefill, op.Proceed, op.Retract, op.ReleaseWindow)
-            only = (*moving, *_ENDING) if ended else (*moving, op.Admit, op.Prepare)
+            only = (*moving, *_ENDING) if ended else (*moving, op.Admit, op.Prepare, op.Turn)
             allowed = isinstance(o, only) and o.request == name
+        elif owner == "session":
+            turn = {s.name: s.turn for s in (*step.before.sessions, *step.after.sessions) if s.turn}
+            # A turn that begins has the session's lock; where it ends, the session has it again.
+            if isinstance(o, (op.Turn, op.Proceed) if ended else _ENDING):
+                allowed = getattr(o, "request", None) == turn.get(name)
+            else:
+                allowed = ended and isinstance(o, op.CloseSession) and o.session == name
         elif ended and owner == op.WRITE and may_drain_writes(step):
             continue
         elif ended:
@@ -211,15 +218,15 @@ def allocating_only_consumes_armed_failures(step: Step) -> Iterator[Fault]:
 @step_invariant(
     "S-frame-8",
     *_except(op.Execute),
-    formula="contents of device pools change only in Insert, Prefill, Decode that are ok; of host"
-    " pools only in evictions under write-back",
+    formula="contents of device pools change only in Insert, Prefill, Decode that are ok, and where"
+    " a turn of a session ends; of host pools only in evictions under write-back",
     without_it="Slots are private until they are handed out; a stray write is a wrong answer.",
     taught_by="M-3, M-6",
 )
 def only_writers_write(step: Step) -> Iterator[Fault]:
     """Bytes change where a forward pass computes or a copy runs, and nowhere else."""
     computes = isinstance(step.operation, _WRITING) and is_ok(step)
-    computes = computes or _waits_for_its_state(step)
+    computes = computes or _waits_for_its_state(step) or _ends_a_turn(step)
     for name, pool in step.before.pools.items():
         on_host = name.startswith("host_")
         if (computes and not on_host) or (on_host and _waits_for_copies(step)):
@@ -331,6 +338,11 @@ def _waits_for_its_state(step: Step) -> bool:
     own = [r.state_slot for r in step.before.requests if r.name == name]
     waiting = [m for t in step.before.loads if t.stage != "executed" for m in t.moves]
     return any(m.component == MAMBA and set(own) & set(m.device) for m in waiting)
+
+
+def _ends_a_turn(step: Step) -> bool:
+    """The forward pass that is under way then computes the token sampled last."""
+    return isinstance(step.operation, op.Finish) and step.is_of_turn
 
 
 def _waits_for_copies(step: Step) -> bool:

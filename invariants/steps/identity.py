@@ -11,7 +11,7 @@ from radixproof.model import operations as op
 from radixproof.model.config import MAMBA
 from radixproof.model.snapshot import Placement
 
-_ALL_BUT_RESET = tuple(cls for cls in op.OPERATIONS.values() if cls is not op.Reset)
+_ALL_BUT_RESET = tuple(cls for cls in op.EVERY_OPERATION.values() if cls is not op.Reset)
 _NEVER_EVICTING = (
     op.Match,
     op.Lock,
@@ -27,6 +27,8 @@ _NEVER_EVICTING = (
     op.Abort,
     op.Retract,
     op.FailAllocation,
+    op.OpenSession,
+    op.CloseSession,
 )
 
 

@@ -9,7 +9,7 @@ from radixproof.invariants.steps.compare import drained_locks, kept
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
 
-_ALL_BUT_RESET = tuple(cls for cls in op.OPERATIONS.values() if cls is not op.Reset)
+_ALL_BUT_RESET = tuple(cls for cls in op.EVERY_OPERATION.values() if cls is not op.Reset)
 
 
 @step_invariant(

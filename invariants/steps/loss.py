@@ -20,7 +20,7 @@ from radixproof.model.config import FULL, SWA
 from radixproof.model.options import BACKS_UP_WINDOWS, HIDES_TRACKING
 from radixproof.model.snapshot import Node
 
-_NEVER_ASKED = tuple(c for c in op.OPERATIONS.values() if c not in (op.EvictHost, op.Reset))
+_NEVER_ASKED = tuple(c for c in op.EVERY_OPERATION.values() if c not in (op.EvictHost, op.Reset))
 
 
 @step_invariant(

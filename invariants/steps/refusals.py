@@ -63,6 +63,7 @@ def tokens_that_fit_are_not_refused(step: Step) -> Iterator[Fault]:
     without_it="A prefix that the host has is computed again.",
     taught_by="M-71, M-72",
     holds_under=WITH_HOST,
+    of_turns=False,
 )
 def a_load_back_that_fits_is_not_refused(step: Step) -> Iterator[Fault]:
     """What a match finds on the host, FULL, windows or a state, is loaded where there is room."""

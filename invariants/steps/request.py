@@ -23,8 +23,8 @@ from radixproof.model.options import STOPS_AT_BRANCHES, STRIPS_THINKING
 from radixproof.model.snapshot import Candidate, Request
 
 _RUNNING = (op.Prefill, op.Decode, op.SlideWindow, op.Finish, op.Abort)
-_WAITING = (op.Prepare, op.Proceed, op.Retract, op.ReleaseWindow)
-_Waits = op.Prepare | op.Proceed | op.Retract | op.ReleaseWindow
+_WAITING = (op.Prepare, op.Proceed, op.Retract, op.ReleaseWindow, op.Turn)
+_Waits = op.Prepare | op.Proceed | op.Retract | op.ReleaseWindow | op.Turn
 _OfRequest = op.Admit | op.Prefill | op.Decode | op.SlideWindow | op.Finish | op.Abort | _Waits
 
 
@@ -101,6 +101,7 @@ def other_requests_are_left_alone(step: Step) -> Iterator[Fault]:
     " request receipt on it; without a load protected = device_hit",
     without_it="A request that starts on slots it does not hold reads whatever comes there.",
     taught_by="M-25, M-37",
+    of_turns=False,
 )
 def an_admitted_request_holds_its_prefix(step: Step) -> Iterator[Fault]:
     """A new request's row is its protected prefix, which it locks, short of its last token."""
@@ -141,6 +142,7 @@ def an_admitted_request_holds_its_prefix(step: Step) -> Iterator[Fault]:
     " protected; the row's protected part is the path's slots; no load waits",
     without_it="The next chunk, and the next request, build on what this one cached.",
     taught_by="SGLang 29350, M-4",
+    of_turns=False,
 )
 def a_prefilled_chunk_is_cached_and_held(step: Step) -> Iterator[Fault]:
     """After a chunk its whole pages are in the tree, and the request holds them there."""
@@ -276,6 +278,7 @@ def an_ended_request_holds_nothing(step: Step) -> Iterator[Fault]:
     " strips-thinking: of its prompt)",
     without_it="A conversation's next turn would compute all of this one again.",
     taught_by="M-33",
+    of_turns=False,
 )
 def a_finished_request_is_cached(step: Step) -> Iterator[Fault]:
     """When a request finishes, its whole pages are in the tree, on device."""
@@ -300,6 +303,7 @@ def a_finished_request_is_cached(step: Step) -> Iterator[Fault]:
     formula="ok => all values as before; FULL free list grew by allocated - protected",
     without_it="An aborted request must leave no trace but warmth.",
     taught_by="M-4",
+    of_turns=False,
 )
 def an_aborted_request_caches_nothing(step: Step) -> Iterator[Fault]:
     """An abort frees the request's own slots and leaves the tree as it is."""

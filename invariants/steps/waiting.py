@@ -32,6 +32,7 @@ def _waiting(view: View, name: str) -> Candidate | None:
     " receipt, and nothing was looked up by Retract",
     without_it="A request that waits on a prefix it does not hold is admitted onto nothing.",
     taught_by="M-53",
+    of_turns=False,
 )
 def a_waiting_request_holds_its_device_prefix(step: Step) -> Iterator[Fault]:
     """A request that waits has locked the device prefix that its match found."""
@@ -98,6 +99,7 @@ def preparing_only_locks(step: Step) -> Iterator[Fault]:
     " it waits on as before",
     without_it="Between waiting and running a request must neither change nor get lost.",
     taught_by="M-53",
+    of_turns=False,
 )
 def who_waited_runs_or_waits_on(step: Step) -> Iterator[Fault]:
     """Going on turns the waiting request into the running one, or leaves it waiting."""

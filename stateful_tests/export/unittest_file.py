@@ -57,6 +57,7 @@ def _require_possible(config: CacheConfig) -> None:
         "disable": config.disable,
         "mamba": config.has_mamba,
         "ranks": config.ranks > 1,
+        "sessions": config.sessions,
     }
     beyond = [k for k, there in kinds.items() if there]
     if beyond:

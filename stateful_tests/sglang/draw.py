@@ -15,7 +15,12 @@ from radixproof.stateful_tests.choose import Chooser, RandomChooser
 from radixproof.stateful_tests.configs import Limits, draw_config
 from radixproof.stateful_tests.enabled import Situation, draw_operation, draw_style, draw_weights
 from radixproof.stateful_tests.lockstep import Coverage
-from radixproof.stateful_tests.sglang import legal_budget, legal_ranks, legal_states
+from radixproof.stateful_tests.sglang import (
+    draw_sessions,
+    legal_budget,
+    legal_ranks,
+    legal_states,
+)
 from radixproof.stateful_tests.sglang.legal import (
     DEFAULT,
     Reach,
@@ -63,6 +68,8 @@ def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
     )
     if limits.budget:
         config = legal_budget.with_budget(choose, config)
+    if limits.sessions:
+        config = replace(config, sessions=True, bigram=False, disable=False)
     if config.has_mamba:
         requests = choose.pick((2, 3, 1, 4))
         slots = requests * legal_states.SLOTS_PER_REQUEST + choose.pick((0, 1, 2))
@@ -114,12 +121,20 @@ def draw_legal(s: Situation, choose: Chooser, reach: Reach) -> op.Operation:
     if legal_budget.granted(s.state):
         s = replace(s, weights=_ROUND)
     for _ in range(TRIES):
-        operation = made_legal(draw_operation(s, choose), reach)
+        operation = made_legal(_draw(s, choose), reach)
         operation = legal_states.made_legal(s.state, operation)
         operation = legal_budget.made_legal(s.state, operation)
         if why_illegal(s.state, operation, reach) is None:
             return operation
     return op.Match((1,) * s.state.config.page_size)
+
+
+def _draw(s: Situation, choose: Chooser) -> op.Operation:
+    if s.state.config.sessions and choose.chance(draw_sessions.OF_A_SESSION):
+        drawn = draw_sessions.draw(s, choose)
+        if drawn is not None:
+            return drawn
+    return draw_operation(s, choose)
 
 
 def draw_together(s: Situation, choose: Chooser, run: RankedRun, slow: int | None) -> op.Operation:
@@ -187,6 +202,7 @@ def _endings(run: Run) -> list[op.Operation]:
         ends += _loads_run(run.states)
     ends += [op.Abort(r.name) for r in state.requests]
     ends += [op.Abort(c.name) for c in state.candidates]
+    ends += [op.CloseSession(s.name) for s in state.sessions]
     for receipt in state.receipts:
         if receipt.owner == "client":
             kind = op.Unlock if receipt.tier == "device" else op.HostUnlock
