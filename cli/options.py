@@ -10,7 +10,13 @@ from pathlib import Path
 
 from radixproof.cli.errors import UsageError
 from radixproof.impl.torch_cache.subject import open_torch
-from radixproof.model.config import COMPONENT_SETS, MAMBA, WRITE_POLICIES
+from radixproof.model.config import (
+    COMPONENT_SETS,
+    MAMBA,
+    MAMBA_STRATEGIES,
+    NO_BUFFER,
+    WRITE_POLICIES,
+)
 from radixproof.model.reference import ReferenceModel
 from radixproof.model.subject import OpenSubject
 from radixproof.stateful_tests.configs import Limits
@@ -30,6 +36,9 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--page-size", type=positive, metavar="N", help="tokens in a page")
     parser.add_argument(
         "--bigram", action="store_true", default=None, help="keys are pairs of tokens (EAGLE)"
+    )
+    parser.add_argument(
+        "--mamba-strategy", choices=MAMBA_STRATEGIES, help="of SGLang's states: tracking buffer"
     )
     parser.add_argument(
         "--kv-events", action="store_true", default=None, help="the cache tells of its blocks"
@@ -108,14 +117,19 @@ def require_cuda() -> None:
 
 def limits_of(args: argparse.Namespace) -> Limits:
     """What the user fixed. Raises ``UsageError`` for components that do not exist."""
-    components = None
+    components, tracks = None, args.mamba_strategy not in (None, NO_BUFFER)
+    subjects = [args.subject] if isinstance(args.subject, str) else args.subject
+    if tracks and not all(s.startswith("sglang") for s in subjects):
+        raise UsageError(f"--mamba-strategy {args.mamba_strategy} goes with --subject sglang only")
+    if tracks and MAMBA not in (args.components or "").split(","):
+        raise UsageError("--mamba-strategy goes with --components full,mamba or full,swa,mamba")
     if args.components is not None:
         components = tuple(args.components.split(","))
         if components not in COMPONENT_SETS:
             known = "; ".join(",".join(c) for c in COMPONENT_SETS)
             raise UsageError(f"--components must be one of {known}, not {args.components!r}")
-        if MAMBA in components and args.page_size not in (None, 1):
-            raise UsageError("--page-size must be 1 with mamba")
+        if MAMBA in components and not tracks and args.page_size not in (None, 1):
+            raise UsageError("--page-size must be 1 with mamba, without a tracking buffer")
         if MAMBA in components and args.bigram:
             raise UsageError("--bigram goes without mamba")
     budget = bool(getattr(args, "budget", False))
@@ -134,6 +148,7 @@ def limits_of(args: argparse.Namespace) -> Limits:
         kv_events=args.kv_events,
         budget=budget,
         sessions=sessions,
+        mamba_strategy=args.mamba_strategy if tracks else None,
     )
 
 

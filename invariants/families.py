@@ -8,6 +8,7 @@ from radixproof.invariants import (  # noqa: F401, I001
     slots,
     transfers,
     data,
+    buffers,
     idle,
     sessions,
 )
@@ -25,6 +26,7 @@ from radixproof.invariants.steps import (  # noqa: F401
     evict_host,
     load_back,
     mamba,
+    track,
     transfer,
     request,
     waiting,

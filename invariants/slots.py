@@ -140,16 +140,17 @@ def _device_claims(view: View, component: str) -> Iterator[tuple[Iterable[int], 
         if component == "full":
             yield owned_rows(r), REQUEST
         elif component == "mamba":
-            yield () if r.state_slot is None else (r.state_slot,), REQUEST
+            own = () if r.state_slot is None else (r.state_slot,)
+            yield (*own, *r.tracking_slots), REQUEST
         else:
-            own = r.row[max(r.protected, r.swa_evicted) :]
-            yield [_mapped(table, x) for x in own], REQUEST
+            rest = r.row[max(r.protected, r.swa_evicted) :]
+            yield [_mapped(table, x) for x in rest], REQUEST
     for s in view.sessions:
         if component == "full":
             yield s.row[s.protected :], SESSION
         elif component == "swa":
-            own = s.row[max(s.protected, s.swa_evicted) :]
-            yield [_mapped(table, x) for x in own], SESSION
+            rest = s.row[max(s.protected, s.swa_evicted) :]
+            yield [_mapped(table, x) for x in rest], SESSION
 
 
 def _ownership(

@@ -28,8 +28,27 @@ WRITE_POLICIES = {WRITE_THROUGH: 1, WRITE_THROUGH_SELECTIVE: 2, WRITE_BACK: NEVE
 
 MOST_RANKS = 8
 
+NO_BUFFER = "no_buffer"
+EXTRA_BUFFER = "extra_buffer"
+EXTRA_BUFFER_LAZY = "extra_buffer_lazy"
+MAMBA_STRATEGIES = (NO_BUFFER, EXTRA_BUFFER, EXTRA_BUFFER_LAZY)
+"""Which state a request hands to the tree: its own, or the last of those that it put aside in a
+tracking buffer at multiples of a chunk or an interval (6.9); ``lazy``: of one slot, the second one
+only while it is being written. Named as SGLang's ``--mamba-radix-cache-strategy``."""
+
+
 EVICTION_POLICIES = ("lru", "mru", "lfu", "slru", "fifo", "filo", "priority")
 """Which leaf goes first (domain.md 3). Auxiliary data always goes least recently used first."""
+
+
+_FLAGS = (
+    "materialize_out_of_window_leaf",
+    "disable",
+    "bigram",
+    "kv_events",
+    "overlap_schedule",
+    "sessions",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +74,12 @@ class CacheConfig:
     host_mamba_slots: int = 32
     mamba_chunk_size: int = 2
     """A run may checkpoint its state at multiples of so many tokens (6.1, branching)."""
+
+    mamba_strategy: str = NO_BUFFER
+    mamba_track_interval: int = 4
+    """With a tracking buffer, decoding puts a state aside at multiples of so many tokens."""
+    overlap_schedule: bool = False
+    """The next forward pass is launched before the result of the last one is looked at."""
 
     kv_events: bool = False
     """Say what is stored and removed, block by block (6.14)."""
@@ -88,6 +113,7 @@ class CacheConfig:
             ("max_new_tokens", 0),
             ("chunked_prefill_size", 0),
             ("ranks", 1),
+            ("mamba_track_interval", 1),
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -103,13 +129,7 @@ class CacheConfig:
             raise ConfigError(
                 f"eviction_policy must be one of {known}, not {self.eviction_policy!r}"
             )
-        for flag in (
-            "materialize_out_of_window_leaf",
-            "disable",
-            "bigram",
-            "kv_events",
-            "sessions",
-        ):
+        for flag in _FLAGS:
             if not isinstance(getattr(self, flag), bool):
                 raise ConfigError(f"{flag} must be true or false")
         for name in ("full_slots", "swa_slots", "host_full_slots", "host_swa_slots"):
@@ -132,8 +152,30 @@ class CacheConfig:
             raise ConfigError("bigram keys with mamba are not specified")
         if self.ranks > MOST_RANKS:
             raise ConfigError(f"ranks must be at most {MOST_RANKS}, not {self.ranks}")
-        if self.has_mamba and self.page_size != 1:
-            raise ConfigError("page_size must be 1 when mamba is a component")
+        self._require_tracking()
+
+    def _require_tracking(self) -> None:
+        """What a server refuses where it starts, with and without a tracking buffer."""
+        if self.mamba_strategy not in MAMBA_STRATEGIES:
+            known = ", ".join(MAMBA_STRATEGIES)
+            raise ConfigError(f"mamba_strategy must be one of {known}, not {self.mamba_strategy!r}")
+        if not self.tracks_states:
+            if self.has_mamba and self.page_size != 1:
+                raise ConfigError("page_size must be 1 with mamba, unless it has an extra_buffer")
+            if self.overlap_schedule:
+                raise ConfigError("overlap_schedule is said of mamba with an extra_buffer alone")
+            return
+        if not self.has_mamba:
+            raise ConfigError(f"mamba_strategy {self.mamba_strategy} needs mamba as a component")
+        if self.mamba_strategy == EXTRA_BUFFER_LAZY and not self.overlap_schedule:
+            raise ConfigError("mamba_strategy extra_buffer_lazy needs overlap_schedule")
+        if self.mamba_chunk_size < 2:
+            raise ConfigError("mamba_chunk_size must be at least 2 with a tracking buffer")
+        sizes = sorted((self.mamba_chunk_size, self.page_size))
+        if sizes[1] % sizes[0]:
+            raise ConfigError("mamba_chunk_size and page_size: one must divide the other")
+        if self.mamba_track_interval % self.page_size:
+            raise ConfigError("mamba_track_interval must be a multiple of page_size")
 
     def require_no_server(self) -> None:
         """For a cache without one. Raises ``ConfigError``."""
@@ -154,6 +196,24 @@ class CacheConfig:
     @property
     def has_mamba(self) -> bool:
         return MAMBA in self.components
+
+    @property
+    def tracks_states(self) -> bool:
+        """Requests have a tracking buffer (MAMBA)."""
+        return self.mamba_strategy != NO_BUFFER
+
+    def require_untracked(self) -> None:
+        """Of a subject that has no tracking buffer. Raises ``ConfigError`` if one is wanted."""
+        if self.tracks_states:
+            raise ConfigError("mamba with a tracking buffer is driven on SGLang alone so far")
+
+    @property
+    def checkpoint_grid(self) -> int:
+        """Tokens between two states that a chunk of a prompt can put aside: chunks of the state,
+        and whole pages, of which one is a multiple of the other.
+        """
+        tracks = self.has_mamba and self.tracks_states
+        return max(self.mamba_chunk_size, self.page_size if tracks else 1)
 
     @property
     def auxiliary(self) -> tuple[str, ...]:

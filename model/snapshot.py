@@ -158,7 +158,9 @@ class Request:
     """A running request; ``row[i]`` is the FULL slot of token ``i``, ``len(row)`` allocated.
 
     ``state_slot`` (MAMBA) is its own. The next forward pass first copies the device slot
-    ``state_source`` into it, or zeroes it, where these are set.
+    ``state_source`` into it, or zeroes it, where these are set. With a tracking buffer it owns
+    ``tracking_slots`` besides; ``tracked_slot`` of them has the state of its first ``tracked``
+    tokens, put aside last; ``branching`` is where its match found that a state was missing.
 
     ``granted``: tokens that the next forward pass brings it to, where the scheduler's budget has
     admitted it to that pass; 0: it has not.
@@ -178,6 +180,10 @@ class Request:
     state_source: int | None = None
     zero_state: bool = False
     granted: int = 0
+    tracking_slots: Slots = ()
+    tracked: int | None = None
+    tracked_slot: int | None = None
+    branching: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,6 +382,13 @@ class _Canonical:
 
     def state(self, r: Request) -> tuple[Any, ...]:
         """What lies in a state slot counts once the request has filled it."""
+        if not r.tracking_slots:
+            return self.own_state(r)
+        kept = None if r.tracked_slot is None else (r.tracked_slot,)
+        tracking = (len(r.tracking_slots), r.tracked, self.held("mamba", kept))
+        return (*self.own_state(r), tracking)
+
+    def own_state(self, r: Request) -> tuple[Any, ...]:
         if r.state_slot is None:
             return (None,)
         own = (r.state_slot,)

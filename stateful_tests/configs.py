@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from radixproof.model.config import (
     EVICTION_POLICIES,
+    EXTRA_BUFFER_LAZY,
     FULL,
     MAMBA,
+    NO_BUFFER,
     SWA,
     WRITE_BACK,
     WRITE_THROUGH,
@@ -33,6 +36,12 @@ class Limits:
     """Of releases; several are drawn only when they are asked for."""
     sessions: bool = False
     """Only servers with streaming sessions; otherwise none."""
+    mamba_strategy: str | None = None
+    """``None``: without a tracking buffer. A walk has one only where it is asked for."""
+
+    @property
+    def tracks_states(self) -> bool:
+        return self.mamba_strategy not in (None, NO_BUFFER)
 
     def admit(self, config: CacheConfig) -> bool:
         """Whether a configuration lies within the limits."""
@@ -44,6 +53,7 @@ class Limits:
             (self.bigram, config.bigram),
             (self.kv_events, config.kv_events),
             (self.ranks, config.ranks),
+            (self.mamba_strategy, config.mamba_strategy),
         )
         return all(limit is None or limit == value for limit, value in wanted)
 
@@ -54,7 +64,8 @@ ANY = Limits()
 def draw_config(choose: Chooser, limits: Limits = ANY) -> CacheConfig:
     """One configuration; every dimension that is not limited is drawn."""
     components = limits.components or choose.pick(_component_sets(limits))
-    size = limits.page_size or (1 if MAMBA in components else choose.pick((1, 1, 2, 4)))
+    whole = MAMBA in components and not limits.tracks_states
+    size = limits.page_size or (1 if whole else choose.pick((1, 1, 2, 4)))
     policy = limits.write_policy or choose.pick(
         (WRITE_THROUGH, WRITE_THROUGH, WRITE_THROUGH_SELECTIVE, WRITE_BACK)
     )
@@ -76,7 +87,7 @@ def draw_config(choose: Chooser, limits: Limits = ANY) -> CacheConfig:
         ),
         mamba_slots=choose.pick((8, 12, 5, 3, 16, 2)) if MAMBA in components else 0,
         host_mamba_slots=choose.pick((8, 16, 3, 1)) if MAMBA in components and host else 0,
-        mamba_chunk_size=choose.pick((2, 1, 3)) if MAMBA in components else 1,
+        **_states(choose, limits, components, size),
         write_policy=policy,
         load_back_threshold=choose.pick((1, 1, 0, 3)),
         materialize_out_of_window_leaf=choose.chance(25),
@@ -85,6 +96,26 @@ def draw_config(choose: Chooser, limits: Limits = ANY) -> CacheConfig:
         bigram=_bigram(choose, components) if limits.bigram is None else limits.bigram,
         disable=choose.chance(2),
     )
+
+
+def _states(
+    choose: Chooser, limits: Limits, components: tuple[str, ...], page: int
+) -> dict[str, Any]:
+    """Chunks of a state, and with a tracking buffer what a server says of it."""
+    if not limits.tracks_states or MAMBA not in components:
+        return {"mamba_chunk_size": choose.pick((2, 1, 3)) if MAMBA in components else 1}
+    lazy = limits.mamba_strategy == EXTRA_BUFFER_LAZY
+    return {
+        "mamba_chunk_size": choose.pick(_chunks(page)),
+        "mamba_strategy": limits.mamba_strategy,
+        "mamba_track_interval": page * choose.pick((1, 2, 3, 4)),
+        "overlap_schedule": lazy or choose.chance(60),
+    }
+
+
+def _chunks(page: int) -> list[int]:
+    """A page, parts and multiples of one; a chunk of one token is told from no other (6.9)."""
+    return [n for n in (page, 2 * page, page // 2, 3 * page) if n > 1]
 
 
 def _bigram(choose: Chooser, components: tuple[str, ...]) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from radixproof.impl.sglang.lifecycle import SAMPLED, Admitted, Lifecycle, Runni
 from radixproof.impl.sglang.pools import Built
 from radixproof.impl.sglang.queue import Queue
 from radixproof.impl.sglang.sessions import Sessions
+from radixproof.impl.sglang.tracking import Snapshotted
 from radixproof.impl.sglang.transfers import Moves, TransferLog
 from radixproof.model import operations as op
 from radixproof.model.config import MAMBA
@@ -300,7 +302,9 @@ class SglangCache:
         self.lifecycle.settle(running)
         for event in self.unfinished(LOAD):
             event.synchronize()
-        self._compute(running, count)
+        put_aside = self.lifecycle.plan_extend(running, running.committed + count)
+        self._compute(running, count, put_aside)
+        self.lifecycle.tracking.drain(but=running.name)
         self.lifecycle.cache_unfinished(running)
         self.submit_writes()
         if self.budget.in_force:
@@ -324,8 +328,14 @@ class SglangCache:
         """``ahead``: as ``prepare_for_decode`` of speculative decoding takes slots for drafts."""
         if not self._make_room(running, len(tokens) + ahead):
             return False
-        self.lifecycle.decoded(running, tokens)
-        self._compute(running, len(tokens))
+        if not self.lifecycle.tracking.on:
+            self.lifecycle.decoded(running, tokens)
+            self._compute(running, len(tokens))
+            return True
+        for token in tokens:
+            self.lifecycle.tracking.go_on(running.name)
+            self.lifecycle.decoded(running, (token,))
+            self.lifecycle.launch_step(running, partial(self._compute, running, 1))
         return True
 
     def _make_room(self, running: Running, count: int) -> bool:
@@ -358,7 +368,8 @@ class SglangCache:
                 return False
         return True
 
-    def _compute(self, running: Running, count: int) -> None:
+    def _compute(self, running: Running, count: int, put_aside: Snapshotted | None = None) -> None:
+        """The forward pass, which puts a state aside where it is told to."""
         begin, end = running.committed, running.committed + count
         bigram = self.config.bigram
         tags = kv_tags(running.namespace, running.tokens, end, bigram=bigram)
@@ -366,7 +377,8 @@ class SglangCache:
         payload.write(self.built, running.row[first:end], tags[first:])
         if self.config.has_mamba:
             computed = running.tokens[begin:end]
-            self.lifecycle.states.advance(running.req, running.namespace, computed)
+            states = self.lifecycle.states
+            states.advance(running.req, running.namespace, computed, put_aside)
         self.lifecycle.committed(running, end)
 
     def finish(self, running: Running) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from radixproof.impl.sglang.device import COPY_KERNELS
-from radixproof.model.config import CacheConfig
+from radixproof.model.config import EXTRA_BUFFER_LAZY, CacheConfig
 
 PAGE_FIRST = "page_first_direct"
 """Layout of host pools beside recurrent states, whose own takes no other from 0.5.18 on."""
@@ -25,6 +25,7 @@ class Arguments:
 
 def server_arguments(config: CacheConfig) -> SimpleNamespace:
     """The fields of ``ServerArgs`` that the cache reads. Copies go by the ``direct`` backend."""
+    tracks, lazy = config.tracks_states, config.mamba_strategy == EXTRA_BUFFER_LAZY
     return SimpleNamespace(
         page_size=config.page_size,
         context_length=1024,
@@ -44,14 +45,19 @@ def server_arguments(config: CacheConfig) -> SimpleNamespace:
         file_storage_path=None,
         disable_hicache_numa_detect=True,
         disaggregation_mode="null",
+        disaggregation_decode_enable_offload_kvcache=False,
         enable_unified_memory=False,
-        mamba_cache_chunk_size=config.mamba_chunk_size,
+        mamba_cache_chunk_size=config.checkpoint_grid,
+        mamba_track_interval=config.mamba_track_interval,
+        enable_mamba_extra_buffer=lambda: tracks,
+        enable_mamba_extra_buffer_lazy=lambda: lazy,
+        disable_overlap_schedule=not config.overlap_schedule,
         mamba=SimpleNamespace(
             enable_int8_mamba_checkpoint=False,
-            enable_mamba_extra_buffer=False,
-            enable_mamba_extra_buffer_lazy=False,
+            enable_mamba_extra_buffer=tracks,
+            enable_mamba_extra_buffer_lazy=lazy,
             mamba_max_states_per_path=-1,
-            mamba_track_interval=1,
+            mamba_track_interval=config.mamba_track_interval,
         ),
         speculative_algorithm=_speculation(config),
         strip_thinking_cache=is_set(STRIP_THINKING),
@@ -64,6 +70,7 @@ def server_arguments(config: CacheConfig) -> SimpleNamespace:
         features=SimpleNamespace(enable_encoder_swa_bounded_replay=False),
         swa_full_tokens_ratio=1.0,
         enable_hisparse=False,
+        disable_radix_cache=config.disable,
         dp_size=1,
         tp_size=config.ranks,
         pp_size=1,
@@ -156,6 +163,9 @@ def stub_values() -> dict[str, Any]:
         "sglang.srt.hardware_backend.npu.dsv4.dsv4_common_hooks.maybe_evict_dsv4_state_on_swa": (
             _none
         ),
+        # Rows of beams join and leave a decode batch; there are no beams.
+        "sglang.srt.beam_search.batch_tail.strip_beam_tail": _none,
+        "sglang.srt.beam_search.batch_tail.append_beam_tail": _none,
         "sglang.srt.server_args.get_global_server_args": _in_force,
         "sglang.srt.managers.io_struct.OpenSessionReqOutput": _none,
         "sglang.srt.arg_groups.overrides.mamba_cache_chunk_size": _state_chunk_size,

@@ -21,12 +21,30 @@ import torch
 from torch import Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class PageFirst:
+    """One layer of a page-first buffer, indexed by slot. ``pages``: (pages, slots of one, ...)."""
+
+    pages: Tensor
+
+    def __getitem__(self, slots: Tensor) -> Tensor:
+        size = self.pages.shape[1]
+        return self.pages[slots // size, slots % size]
+
+    def __setitem__(self, slots: Tensor, values: Tensor) -> None:
+        size = self.pages.shape[1]
+        self.pages[slots // size, slots % size] = values
+
+
+Layer = Tensor | PageFirst
+
+
 @dataclass(slots=True, eq=False)
 class Copy:
     """One call of the copy kernel: the same slots of each layer, page by page."""
 
-    sources: list[Tensor]
-    targets: list[Tensor]
+    sources: Sequence[Layer]
+    targets: Sequence[Layer]
     source_slots: Tensor
     target_slots: Tensor
 
@@ -172,9 +190,9 @@ def transfer_kv_per_layer_direct_pf_lf(
     page_size: int,
 ) -> None:
     """The kernel's contract: one layer of page-first buffers into that layer's own buffers."""
-    assert page_size == 1, "page-first host pools go with pages of one token here"
-    sources = [source[:, layer_id, 0] for source in src_ptrs]
-    _run_or_queue(Copy(sources, list(dst_ptrs), src_indices.clone(), dst_indices.clone()))
+    sources = [PageFirst(source[:, layer_id]) for source in src_ptrs]
+    slots = page_slots(src_indices, page_size), page_slots(dst_indices, page_size)
+    _run_or_queue(Copy(sources, list(dst_ptrs), *slots))
 
 
 def transfer_kv_all_layer_direct_lf_pf(
@@ -185,10 +203,10 @@ def transfer_kv_all_layer_direct_lf_pf(
     page_size: int,
 ) -> None:
     """The kernel's contract: all layers, of K and then of V, into page-first buffers."""
-    assert page_size == 1, "page-first host pools go with pages of one token here"
     layers = len(src_ptrs) // len(dst_ptrs)
-    targets = [target[:, layer, 0] for target in dst_ptrs for layer in range(layers)]
-    _run_or_queue(Copy(list(src_ptrs), targets, src_indices.clone(), dst_indices.clone()))
+    targets = [PageFirst(target[:, layer]) for target in dst_ptrs for layer in range(layers)]
+    slots = page_slots(src_indices, page_size), page_slots(dst_indices, page_size)
+    _run_or_queue(Copy(list(src_ptrs), targets, *slots))
 
 
 COPY_KERNELS = (

@@ -9,7 +9,7 @@ Releases differ in how a request is held and cached; each difference is one meth
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -22,6 +22,7 @@ from radixproof.impl.sglang import configuration
 from radixproof.impl.sglang.pools import Built
 from radixproof.impl.sglang.release import accepted
 from radixproof.impl.sglang.states import States
+from radixproof.impl.sglang.tracking import Snapshotted, Tracking
 from radixproof.model.config import FULL, SWA
 from radixproof.model.operations import LOAD
 from radixproof.model.options import STRIPS_THINKING
@@ -92,6 +93,7 @@ class Lifecycle:
         )
         """What the methods of ScheduleBatch and PrefillAdder read of ``self``."""
         self.states = States(built, self.held, self.hold)
+        self.tracking = Tracking(built, self.held)
         self.unbound: list[Running] = []
         """Admitted and without a row: the next batch."""
         self._earlier_loads: list[Any] = []
@@ -332,6 +334,20 @@ class Lifecycle:
         running.committed = end
         self.hold(running.req, "kv_committed_len", end)
 
+    def plan_extend(self, running: Running, end: int) -> Snapshotted | None:
+        """What the forward pass up to ``end`` is to put aside in the tracking buffer."""
+        if not self.tracking.on:
+            return None
+        self._extend_to(running.req, end)
+        if hasattr(running.req, "extend_input_len"):
+            running.req.extend_input_len = end - self.prefix_len(running.req)
+        return self.tracking.plan_extend(running.req)
+
+    def launch_step(self, running: Running, forward: Callable[[], None]) -> None:
+        """A decode step of a server with tracking buffers; ``forward`` computes its token."""
+        self.tracking.launch(running.name, running.req, running.committed, forward)
+        self.hold(running.req, "kv_allocated_len", len(running.row))
+
     def cache_unfinished(self, running: Running) -> None:
         """After a chunk: ``chunked`` while more of the prompt is to come."""
         req, end = running.req, running.committed
@@ -419,7 +435,8 @@ class Lifecycle:
         req = running.req
         req.finished_reason = self.release.schedule_batch.FINISH_LENGTH(length=len(req.output_ids))
         with self._grouped_frees():
-            self._release(req, insert=True)
+            if not self.tracking.finish(running.name):
+                self._release(req, insert=True)
 
     @contextmanager
     def _grouped_frees(self) -> Iterator[None]:
@@ -429,6 +446,7 @@ class Lifecycle:
         self.built.allocator.free_group_end()
 
     def abort(self, running: Running) -> None:
+        self.tracking.forget(running.name)
         if running in self.unbound:
             self.unbound.remove(running)
             if not self.has_row(running.req):
@@ -485,6 +503,7 @@ class Lifecycle:
         if running.session:
             self._set_output(running)  # what is told is what its session goes on from
         release = self.release.schedule_batch
+        self.tracking.forget(running.name)
         if hasattr(release, "release_req"):
             arguments = {
                 "req": running.req,

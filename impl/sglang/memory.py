@@ -23,7 +23,7 @@ class Memory:
         self.config = cache.config
 
     def pool(self, name: str) -> Pool:
-        page = self.config.page_size
+        page = 1 if name.removeprefix("host_") == MAMBA else self.config.page_size
         host = name.startswith("host_")
         free = self._free_host(name) if host else self._free_device(name)
         return Pool(
@@ -31,8 +31,12 @@ class Memory:
             page_size=page,
             first_slot=0 if host else page,
             free_pages=free,
-            contents=payload.read(self.built.layers[name]),
+            contents=payload.read(self.built.layers[name], by_page=host and self._page_first(name)),
         )
+
+    def _page_first(self, name: str) -> bool:
+        """Beside states, host pools of KV have each page's layers together (state_pools.py)."""
+        return self.config.has_mamba and not name.endswith(MAMBA)
 
     def _free_device(self, component: str) -> tuple[int, ...]:
         """Page numbers. Allocators of page 1 list slots, the others pages."""
@@ -46,7 +50,7 @@ class Memory:
         free = list(_ints(pool.free_slots))
         for part in getattr(pool, "release_slots", ()):
             free.extend(_ints(part))
-        page = self.config.page_size
+        page = 1 if name.removeprefix("host_") == MAMBA else self.config.page_size
         return tuple(slot // page for slot in free[::page]) if page > 1 else tuple(free)
 
     def map(self) -> tuple[int, ...]:

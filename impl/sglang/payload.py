@@ -28,9 +28,12 @@ def store(layers: list[Tensor], slots: Tensor, values: Tensor) -> None:
         layer[slots] = values.view(-1, *[1] * (layer.dim() - 1))
 
 
-def read(layers: list[Tensor]) -> tuple[int, ...]:
-    """The tag in each slot; ``TORN`` where its layers or elements do not agree."""
-    first, *others = (_rows(layer) for layer in layers)
+def read(layers: list[Tensor], *, by_page: bool = False) -> tuple[int, ...]:
+    """The tag in each slot; ``TORN`` where its layers or elements do not agree.
+
+    ``by_page``: the first two dimensions of a layer are pages and the slots of one.
+    """
+    first, *others = (_rows(layer.flatten(0, 1) if by_page else layer) for layer in layers)
     tags = first[:, 0]
     torn = None
     for rows in (first[:, 1:], *others):

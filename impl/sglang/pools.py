@@ -102,6 +102,7 @@ def build(release: Release, config: CacheConfig, core: str, place: Place = ALONE
             disable=config.disable,
             is_eagle=config.bigram,
             enable_kv_cache_events=config.kv_events,
+            enable_mamba_extra_buffer=config.tracks_states,
             req_to_token_pool=requests,
             token_to_kv_pool_allocator=allocator,
             page_size=config.page_size,
@@ -155,6 +156,8 @@ def require_possible(release: Release, config: CacheConfig) -> None:
         raise ConfigError("the cache of this release tells no KV events")
     if config.eviction_policy != "lru" and RECENCY_ALONE in release.options:
         raise ConfigError("the cache of this release evicts by recency alone: eviction_policy lru")
+    if config.tracks_states and release.result_processor is None:
+        raise ConfigError("mamba_strategy extra_buffer is driven from SGLang 0.5.13 on")
     if config.load_back_threshold < 1:
         raise ConfigError("SGLang loads back at least one token: load_back_threshold >= 1")
     if config.sessions:
@@ -171,9 +174,8 @@ def require_possible(release: Release, config: CacheConfig) -> None:
     if config.has_mamba:
         sizes.append((MAMBA, config.mamba_slots, config.host_mamba_slots))
     for component, device, host in sizes:
-        wanted = configuration.host_slots(
-            device, configuration.host_ratio(config), config.page_size
-        )
+        page = 1 if component == MAMBA else config.page_size
+        wanted = configuration.host_slots(device, configuration.host_ratio(config), page)
         if host != wanted:
             raise ConfigError(
                 f"SGLang sizes all host pools by one ratio: host_{component}_slots"

@@ -12,7 +12,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
+
 from radixproof.impl.sglang import configuration, loader
+from radixproof.impl.sglang.batches import UNPINNED, slot_of_the_row, unpinned
 from radixproof.impl.sglang.device import COPY_KERNELS, DEVICE, host_memory
 from radixproof.impl.sglang.kernels import AllocExtendKernel
 from radixproof.impl.sglang.page_hash import page_hash
@@ -87,6 +90,8 @@ class Release:
         self.alloc_paged_token_slots_extend = allocating.alloc_paged_token_slots_extend
         self.schedule_batch = _module("sglang.srt.managers.schedule_batch")
         self.schedule_policy = _module("sglang.srt.managers.schedule_policy")
+        self.result_processor = _result_processor()
+        """Looks at the results of batches; ``None`` until 0.5.12, where the scheduler does."""
         self.SamplingParams = _module("sglang.srt.sampling.sampling_params").SamplingParams
         self.context = _module_or_none("sglang.srt.runtime_context")
         self.session_controller = _session_controller(self.UnifiedRadixCache)
@@ -151,6 +156,8 @@ class Release:
         for module in _modules_there((f"{_MEM}.utils",)):
             if hasattr(module, "get_native_hash"):
                 vars(module)["get_native_hash"] = page_hash
+        vars(self.schedule_batch).update(alloc_for_decode=slot_of_the_row, torch=UNPINNED)
+        torch.Tensor.pin_memory = unpinned  # type: ignore[assignment,method-assign]
         for module in _modules_there(_ON_DEVICE):
             if hasattr(module, "device_module"):
                 vars(module)["device_module"] = DEVICE
@@ -185,6 +192,11 @@ def _frees_aborted_sessions(cache: Any) -> bool:
     pattern = r"def _release_aborted_request\(.*\n((?:(?: {8}.*)?\n)+)"
     found = re.search(pattern, _scheduler(cache))
     return found is not None and "session.abort_req()" in found.group(1)
+
+
+def _result_processor() -> Any:
+    name = "sglang.srt.managers.scheduler_components.batch_result_processor"
+    return getattr(_module_or_none(name), "SchedulerBatchResultProcessor", None)
 
 
 def _sources(package: Any) -> str:

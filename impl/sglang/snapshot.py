@@ -127,6 +127,7 @@ class Observer:
 
     def request(self, running: Running) -> Request:
         lifecycle = self.cache.lifecycle
+        tracked = lifecycle.tracking.tracked(running.req)
         return Request(
             name=running.name,
             namespace=running.namespace,
@@ -142,6 +143,10 @@ class Observer:
             state_source=lifecycle.states.source(running.req),
             zero_state=lifecycle.states.starts_from_zeros(running.req),
             granted=self.cache.budget.granted(running),
+            tracking_slots=lifecycle.tracking.slots(running.req),
+            tracked=tracked[0] if tracked else None,
+            tracked_slot=tracked[1] if tracked else None,
+            branching=lifecycle.tracking.branching(running.req),
         )
 
     # Sessions

@@ -1,8 +1,6 @@
 """Recurrent states (MAMBA): the request table that owns their slots, and the pools beside it.
 
-As ``no_buffer`` servers have them, which is the strategy without a tracking buffer: pages of one
-token, no overlap of scheduling with the forward pass, host pools in the layout that the state's
-host pool demands.
+Host pools have the layout that the state's host pool demands.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ import torch
 from torch import Tensor
 
 from radixproof.impl.sglang.release import Release, accepted
-from radixproof.model.config import CacheConfig
+from radixproof.model.config import EXTRA_BUFFER_LAZY, CacheConfig
 
 STATE_LAYERS = 2
 _SIZES = {
@@ -27,6 +25,11 @@ _SIZES = {
 """Of one layer's state: a few elements in each part, so that half a copy shows."""
 
 
+def is_lazy(config: CacheConfig) -> bool:
+    """The second slot of a tracking buffer is there only while it is written."""
+    return config.mamba_strategy == EXTRA_BUFFER_LAZY
+
+
 def request_table(
     release: Release, config: CacheConfig, rows: int, context: int, first_layer: int
 ) -> Any:
@@ -38,7 +41,7 @@ def request_table(
         dtype=kinds.Mamba2StateDType(conv=torch.int64, temporal=torch.int64),
         layers=layers,
     )
-    table = release.memory_pool.HybridReqToTokenPool
+    table, lazy = release.memory_pool.HybridReqToTokenPool, is_lazy(config)
     return table(
         size=rows,
         mamba_size=config.mamba_slots,
@@ -47,9 +50,9 @@ def request_table(
         device="cpu",
         enable_memory_saver=False,
         cache_params=params,
-        enable_mamba_extra_buffer=False,
-        enable_overlap_schedule=False,
-        **accepted(table.__init__, mamba_layer_ids=layers),
+        enable_mamba_extra_buffer=config.tracks_states,
+        enable_overlap_schedule=config.overlap_schedule,
+        **accepted(table.__init__, mamba_layer_ids=layers, enable_mamba_extra_buffer_lazy=lazy),
     )
 
 
@@ -80,5 +83,5 @@ def host_layers(pool: Any) -> list[Tensor]:
 
 
 def host_kv_layers(pool: Any) -> list[Tensor]:
-    """K and V of a page-first host pool, layer by layer."""
-    return [part[:, i, 0] for part in (pool.k_buffer, pool.v_buffer) for i in range(part.shape[1])]
+    """K and V of a page-first host pool, layer by layer, each (pages, slots of one, heads, dim)."""
+    return [part[:, i] for part in (pool.k_buffer, pool.v_buffer) for i in range(part.shape[1])]

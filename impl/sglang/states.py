@@ -19,6 +19,7 @@ import torch
 
 from radixproof.impl.sglang import payload
 from radixproof.impl.sglang.pools import Built
+from radixproof.impl.sglang.tracking import Snapshotted
 from radixproof.model.config import MAMBA
 from radixproof.model.payload import advance_state
 
@@ -98,10 +99,23 @@ class States:
             copy = getattr(self.built.requests, "copy_mamba_state", pool.copy_from)
             copy(batch.mamba_cow_src_indices, batch.mamba_cow_dst_indices)
 
-    def advance(self, req: Any, namespace: str, tokens: Sequence[int]) -> None:
-        """The forward pass goes on from the state that the request's slot really holds."""
+    def advance(
+        self,
+        req: Any,
+        namespace: str,
+        tokens: Sequence[int],
+        put_aside: Snapshotted | None = None,
+    ) -> None:
+        """The forward pass goes on from the state that the request's slot really holds, and leaves
+        an earlier one in a tracking slot.
+        """
         slot = self.slot(req)
         assert slot is not None, "a request that computes has a state slot"
         held = payload.read_one(self.built.layers[MAMBA], slot)
-        after = advance_state(held, namespace, tokens)
-        payload.store(self.built.layers[MAMBA], torch.tensor([slot]), torch.tensor([after]))
+        self._write(slot, advance_state(held, namespace, tokens))
+        if put_aside is not None:
+            state = advance_state(held, namespace, tokens[: put_aside.tokens])
+            self._write(put_aside.slot, state)
+
+    def _write(self, slot: int, tag: int) -> None:
+        payload.store(self.built.layers[MAMBA], torch.tensor([slot]), torch.tensor([tag]))

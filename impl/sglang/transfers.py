@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
-from radixproof.impl.sglang.device import Event
+from radixproof.impl.sglang.device import Event, Layer
 from radixproof.impl.sglang.pools import Built
 from radixproof.model.config import FULL
 from radixproof.model.operations import STREAMS, WRITE
@@ -68,8 +69,10 @@ class TransferLog:
             found[component] = Move(component, device, host)
         return tuple(found[c] for c in self.built.config.components if c in found)
 
-    def _pool(self, layers: list[Tensor]) -> str:
-        return self._owner.get(layers[0].data_ptr(), "")
+    def _pool(self, layers: Sequence[Layer]) -> str:
+        first = layers[0]
+        assert isinstance(first, Tensor), "a backup reads the device's own layers"
+        return self._owner.get(first.data_ptr(), "")
 
 
 def slots_of(moves: Moves, component: str) -> int:

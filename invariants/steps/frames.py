@@ -23,6 +23,7 @@ from radixproof.invariants.steps.compare import (
     value,
     writes_host,
 )
+from radixproof.invariants.steps.track import inserted_tokens
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
@@ -366,7 +367,11 @@ def _inserted(step: Step) -> _Key | None:
     r = next((r for r in view.requests if r.name == o.request), None)
     if r is None:
         return None
-    return _Key(r.namespace, aligned(view, r.tokens[: r.committed]), r.priority)
+    end = r.committed
+    if view.config.tracks_states:
+        old = next((x for x in step.before.requests if x.name == o.request), r)
+        end = inserted_tokens(step, old)
+    return _Key(r.namespace, aligned(view, r.tokens[:end]), r.priority)
 
 
 def _id(view: View, index: int) -> int:
@@ -409,7 +414,8 @@ def _request(view: View, r: Request) -> tuple[Any, ...]:
 
 
 def _state(r: Request) -> tuple[Any, ...]:
-    return (r.state_slot, r.state_source, r.zero_state)
+    own = (r.state_slot, r.state_source, r.zero_state)
+    return (*own, r.tracking_slots, r.tracked, r.tracked_slot, r.branching)
 
 
 def _receipts(view: View) -> Counter[tuple[Any, ...]]:

@@ -53,7 +53,8 @@ def an_insert_says_who_owns_the_state(step: Step) -> Iterator[Fault]:
     "S-prefill-4",
     op.Prefill,
     op.Finish,
-    formula="ok => the node that ends the computed tokens has their state on device",
+    formula="ok => the node that ends the computed tokens has their state on device (with a"
+    " tracking buffer S-track-1)",
     without_it="The next turn finds the KV and cannot use it: the whole prompt is computed again.",
     taught_by="M-45",
     holds_under=WITH_MAMBA,
@@ -65,7 +66,7 @@ def the_state_of_what_was_computed_is_cached(step: Step) -> Iterator[Fault]:
     o = step.operation
     assert isinstance(o, op.Prefill | op.Finish)
     r = _request(step.before, o.request)
-    if r is None or step.before.config.disable:
+    if r is None or step.before.config.disable or step.before.config.tracks_states:
         return
     done = r.committed + (o.count if isinstance(o, op.Prefill) else 0)
     if not _has_state(step.after, r.namespace, r.tokens[:done]):

@@ -139,12 +139,12 @@ def _branching(view: View, path: list[int], device: int, usable: int) -> int:
     if BRANCHES_BEYOND_STATES in view.options:
         there = [i for i in path if view.nodes[i].full.device or view.nodes[i].full.host]
         seen = view.nodes[there[-1]].end if there else 0
-        aligned_end = seen - seen % view.config.mamba_chunk_size
+        aligned_end = seen - seen % view.config.checkpoint_grid
         return aligned_end if aligned_end > usable else 0
     seen = view.nodes[path[-1]].end if path else 0
     if view.config.has_host or seen <= device:
         return 0
-    return seen - seen % view.config.mamba_chunk_size
+    return seen - seen % view.config.checkpoint_grid
 
 
 @step_invariant(

@@ -19,6 +19,7 @@ from radixproof.invariants.steps.compare import (
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
+from radixproof.model.config import EXTRA_BUFFER_LAZY
 from radixproof.model.options import STOPS_AT_BRANCHES, STRIPS_THINKING
 from radixproof.model.snapshot import Candidate, Request
 
@@ -63,6 +64,11 @@ def _alike(step: Step, old: Request, new: Request) -> bool:
             state_source=new.state_source,
             zero_state=new.zero_state,
         )
+    if step.before.config.overlap_schedule:  # a result of its own may have been looked at
+        after = replace(after, tracked=None, tracked_slot=None)
+        before = replace(before, tracked=None, tracked_slot=None)
+        if step.before.config.mamba_strategy == EXTRA_BUFFER_LAZY:  # and given its old slot back
+            before = replace(before, tracking_slots=after.tracking_slots)
     return before == after
 
 
@@ -138,8 +144,8 @@ def an_admitted_request_holds_its_prefix(step: Step) -> Iterator[Fault]:
     "S-prefill-1",
     op.Prefill,
     formula="ok => committed grew by count; floor_page(committed) tokens are in the tree on"
-    " device and"
-    " protected; the row's protected part is the path's slots; no load waits",
+    " device and protected (with a tracking buffer S-track-1); the row's protected part is the"
+    " path's slots; no load waits",
     without_it="The next chunk, and the next request, build on what this one cached.",
     taught_by="SGLang 29350, M-4",
     of_turns=False,
@@ -161,7 +167,8 @@ def a_prefilled_chunk_is_cached_and_held(step: Step) -> Iterator[Fault]:
     done = aligned(step.after, r.tokens[: r.committed])
     path = path_to(step.after, r.namespace, done)
     slots = tuple(x for i in path for x in step.after.nodes[i].full.device or ())
-    wanted = r.protected if STOPS_AT_BRANCHES in step.after.options else len(done)
+    shorter = STOPS_AT_BRANCHES in step.after.options or step.after.config.tracks_states
+    wanted = r.protected if shorter else len(done)
     if len(slots) < wanted:
         yield Fault(f"{len(slots)} of {wanted} computed tokens are in the tree", tuple(path))
     if r.protected != step.outcome.values.get("protected") or r.protected < old.protected:
@@ -275,7 +282,7 @@ def an_ended_request_holds_nothing(step: Step) -> Iterator[Fault]:
     "S-finish-2",
     op.Finish,
     formula="ok => floor_page(committed) tokens of the request are on device in the tree (option"
-    " strips-thinking: of its prompt)",
+    " strips-thinking: of its prompt; with a tracking buffer S-track-1)",
     without_it="A conversation's next turn would compute all of this one again.",
     taught_by="M-33",
     of_turns=False,
@@ -286,8 +293,8 @@ def a_finished_request_is_cached(step: Step) -> Iterator[Fault]:
         return
     assert isinstance(step.operation, op.Finish)
     r = _request(step.before, step.operation.request)
-    if r is None or step.after.config.disable:
-        return
+    if r is None or step.after.config.disable or step.after.config.tracks_states:
+        return  # with a tracking buffer: what-was-put-aside-is-cached
     kept = r.prompt_len if STRIPS_THINKING in step.after.options else r.committed
     done = aligned(step.after, r.tokens[: min(kept, r.committed)])
     path = path_to(step.after, r.namespace, done)

@@ -72,7 +72,7 @@ def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
         config = replace(config, sessions=True, bigram=False, disable=False)
     if config.has_mamba:
         requests = choose.pick((2, 3, 1, 4))
-        slots = requests * legal_states.SLOTS_PER_REQUEST + choose.pick((0, 1, 2))
+        slots = requests * legal_states.slots_per_request(config) + choose.pick(_spare(config))
         config = replace(config, mamba_slots=slots)
     if config.has_mamba and config.has_swa and not shape.hosts_all_three:
         config = replace(config, host_full_slots=0, host_swa_slots=0, host_mamba_slots=0)
@@ -83,6 +83,11 @@ def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
     percent = choose.pick(_LARGER if shape.host_larger_than_device else _RATIOS)
     hosted = _with_host(config, percent)
     return hosted if has_pages_for_layers(hosted) else _with_host(config, 200)
+
+
+def _spare(config: CacheConfig) -> tuple[int, ...]:
+    """State slots beyond what requests need: tracking keeps more of them busy at once."""
+    return (0, 2, 4, 8) if config.tracks_states else (0, 1, 2)
 
 
 def _with_host(config: CacheConfig, percent: int) -> CacheConfig:

@@ -36,6 +36,10 @@ from radixproof.model.reference import ReferenceModel
 from radixproof.model.snapshot import Snapshot
 from radixproof.stateful_tests.choose import RandomChooser
 from radixproof.stateful_tests.tests.corruptions import CORRUPTIONS, lie
+from radixproof.stateful_tests.tests.put_aside import (
+    chunk_of_a_tracking_server,
+    put_aside_wrongly,
+)
 from radixproof.stateful_tests.tests.runs import Observed, observed_steps
 
 RUNS = range(120)
@@ -65,6 +69,8 @@ def test_every_state_invariant_notices_a_corruption(steps: list[Observed]) -> No
         for _ in range(6):
             corruption = CORRUPTIONS[choose.pick(tuple(CORRUPTIONS))]
             noticed |= slugs(check_state(corruption(after, choose)))
+    for state in put_aside_wrongly():
+        noticed |= slugs(check_state(state))
     off = ReferenceModel(CacheConfig(disable=True)).snapshot()
     noticed |= slugs(check_state(CORRUPTIONS["invent_node"](off, choose)))
     # Those of sessions have theirs in test_sglang_sessions.py: the specification has none.
@@ -102,6 +108,8 @@ def test_every_step_invariant_notices_a_corruption(steps: list[Observed]) -> Non
     noticed |= slugs(check_step(before, operation, outcome, after))
     for before, operation, outcome, after in _wrong_rounds():
         noticed |= slugs(check_step(before, operation, outcome, after))
+    for chunk in (3, 8):
+        noticed |= slugs(check_step(*chunk_of_a_tracking_server(chunk)))
     before, after = _a_busy_state_and_an_empty_one(steps)
     noticed |= slugs(check_step(before, Reset(), ok(), after))
     stated = [i for i in CATALOGUE.values() if i.kind == STEP and i.family != "steps.session"]
