@@ -20,9 +20,13 @@ from radixproof.impl.sglang.wheels import (
 )
 from radixproof.invariants.catalogue import number_judged
 from radixproof.model.config import MOST_RANKS
+from radixproof.model.options import COPIES_LATER_STATES, COPIES_LATER_WINDOWS
 from radixproof.stateful_tests.sglang.judge import Judgement
 from radixproof.stateful_tests.sglang.legal import Reach
 from radixproof.stateful_tests.sglang.process import ReleaseProcess, Unusable
+
+PROMISES = (COPIES_LATER_STATES, COPIES_LATER_WINDOWS)
+"""Options that no rule but their own reads, so that an older release can be judged by them."""
 
 
 def add_release(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +38,14 @@ def add_release(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--early-release", action="store_true", help="give back window locks after the window"
+    )
+    group.add_argument(
+        "--promised",
+        action="append",
+        default=[],
+        choices=PROMISES,
+        metavar="OPTION",
+        help=f"judge a release that does not follow it by a later rule: {', '.join(PROMISES)}",
     )
     group.add_argument("--quotas", action="store_true", help="load back with quotas")
     group.add_argument(
@@ -68,7 +80,7 @@ def is_release(subject: str) -> bool:
 
 
 def reach_of(args: argparse.Namespace) -> Reach:
-    return Reach(host_locks=args.host_locks, quotas=args.quotas, early_release=args.early_release)
+    return Reach(args.host_locks, args.quotas, args.early_release, tuple(args.promised))
 
 
 def environment_of(args: argparse.Namespace) -> dict[str, str]:
@@ -121,6 +133,7 @@ def flags_of(args: argparse.Namespace) -> str:
     flags = [] if args.core == PYTHON else [f"--core {args.core}"]
     for name in ("host_locks", "quotas", "early_release"):
         flags += [f"--{name.replace('_', '-')}"] if getattr(args, name) else []
+    flags += [f"--promised {option}" for option in args.promised]
     flags += [f"--set {shlex.quote(setting)}" for setting in args.set]
     return "".join(f" {flag}" for flag in flags)
 

@@ -25,6 +25,12 @@ BACKS_UP_WINDOWS = "backs-up-windows"
 """A backup takes along all SWA of its window that has no host copy, also of nodes that are backed
 up already (10.2, 7); its acknowledgement tells their blocks as stored on the host again. SGLang
 since 0.5.18."""
+COPIES_LATER_STATES = "copies-later-states"
+"""An insert onto a backed-up node copies the state that it finds or brings there to the host, under
+write-through (10.2, 7; else U-14). SGLang since 0.5.18."""
+COPIES_LATER_WINDOWS = "copies-later-windows"
+"""The same of the SWA of a window that came back on the device; every backup takes it along, too.
+SGLang since 0.5.20."""
 BACKS_UP_WHAT_IS_REGAINED = "backs-up-what-is-regained"
 """Under write-back too, an insert that gives SWA back to a node with host data copies that SWA to
 the host; the copy holds a lock until it is acknowledged. SGLang 0.5.20 to 0.5.22."""

@@ -130,6 +130,8 @@ class Release:
             options.UNPINNED_LOADS: "inc_host_lock_ref"
             not in inspect.getsource(self.UnifiedRadixCache.load_back),
             options.BACKS_UP_WINDOWS: bool(regains),
+            options.COPIES_LATER_STATES: "def needs_incremental_backup" in parts,
+            options.COPIES_LATER_WINDOWS: "_collect_unbacked_swa_nodes" in parts,
             options.BACKS_UP_WHAT_IS_REGAINED: bool(regains) and "is_write_back" not in regains,
             options.SLIDES_IN_PREFILL: window is not None and bool(window.get()),
             options.STOPS_AT_BRANCHES: "swa_branching_seqlen" in self.params.MatchResult._fields,

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from radixproof.model.config import FULL, MAMBA, SWA, WRITE_BACK, WRITE_THROUGH
+from radixproof.model.options import COPIES_LATER_STATES, COPIES_LATER_WINDOWS
 from radixproof.model.trace import Trace
 from radixproof.stateful_tests.configs import Limits
 from radixproof.stateful_tests.corpus import load
@@ -329,14 +330,25 @@ RELEASE_BUGS = {
             by_hand=True,
         ),
         ReleaseBug(
-            "regained-window",
-            "SWA that an insert gives back to a backed-up node is not copied to the host, though"
-            " the insert looks whether it should be",
+            "26556",
+            "SWA that an insert gives back to a backed-up node is not copied to the host",
             "0.5.19",
             "0.5.20",
             "P8",
             frozenset({"a-backed-up-prefix-keeps-its-window-on-the-host"}),
             Limits((FULL, SWA), WRITE_THROUGH),
+            Reach(promised=(COPIES_LATER_WINDOWS,)),
+        ),
+        ReleaseBug(
+            "33639",
+            "a state that comes later to a backed-up node is never copied to the host (26556 has"
+            " this half, too)",
+            "0.5.17",
+            "0.5.18",
+            "P8",
+            frozenset({"a-backed-up-prefix-keeps-its-state-on-the-host"}),
+            Limits((FULL, MAMBA), WRITE_THROUGH),
+            Reach(promised=(COPIES_LATER_STATES,)),
         ),
         ReleaseBug(
             "unfinished-window",

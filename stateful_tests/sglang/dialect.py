@@ -16,6 +16,8 @@ from radixproof.model.config import WRITE_BACK
 from radixproof.model.options import (
     ANCHORED_HOST_LOCKS,
     BACKS_UP_WINDOWS,
+    COPIES_LATER_STATES,
+    COPIES_LATER_WINDOWS,
     NO_CREATION_TIMES,
     NO_PENDING_MARKS,
     SKIP_SET_LOCKS,
@@ -23,7 +25,24 @@ from radixproof.model.options import (
 from radixproof.stateful_tests.sglang.difference import Difference
 from radixproof.stateful_tests.sglang.hidden import HIDDEN
 
+WITHOUT = "without "
+"""Before the name of an option: on releases that do not follow it."""
+
 DIFFERENCES: tuple[Difference, ...] = (
+    Difference(
+        WITHOUT + COPIES_LATER_STATES,
+        ("a-backed-up-prefix-keeps-its-state-on-the-host",),
+        "a state that a backed-up node gains on the device is not copied to the host",
+        "until 0.5.17 (U-14); `--promised copies-later-states` judges it (33639)",
+        "-",
+    ),
+    Difference(
+        WITHOUT + COPIES_LATER_WINDOWS,
+        ("a-backed-up-prefix-keeps-its-window-on-the-host", "a-backup-takes-its-window-along"),
+        "SWA that a backed-up node gains on the device is not copied to the host",
+        "until 0.5.19 (U-14); `--promised copies-later-windows` judges it (26556)",
+        "-",
+    ),
     Difference(
         "",
         ("caching-reports-what-the-tree-had",),
@@ -143,4 +162,6 @@ def _told(applying: Iterable[Difference]) -> dict[str, str]:
 
 def differences(options: Iterable[str]) -> list[Difference]:
     there = {*options, ""}
+    lacking = {d.option for d in DIFFERENCES if d.option.startswith(WITHOUT)}
+    there |= {option for option in lacking if option.removeprefix(WITHOUT) not in there}
     return [d for d in DIFFERENCES if d.option in there]

@@ -18,7 +18,7 @@ from radixproof.stateful_tests.sglang import legal_budget, legal_sessions, legal
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Uses that some releases offer and no default server makes; off unless asked for."""
+    """How a release is used and judged beyond its defaults; off unless asked for."""
 
     host_locks: bool = False
     """Clients hold host locks, as a storage tier does while it copies."""
@@ -26,6 +26,9 @@ class Reach:
     """Load-backs are given a ``mem_quota``, which no scheduler passes."""
     early_release: bool = False
     """Requests give back the SWA part of their lock once they decoded past the window."""
+    promised: tuple[str, ...] = ()
+    """Options (model/options.py) that the release is judged by though it does not follow them: what
+    the repair of a recorded bug brought."""
 
 
 DEFAULT = Reach()

@@ -18,6 +18,8 @@ LOST = (
     "hits-at-the-threshold-are-backed-up",
     "a-backup-takes-all-that-is-on-device",
     "a-backed-up-prefix-keeps-its-window-on-the-host",
+    "a-backed-up-prefix-keeps-its-state-on-the-host",
+    "a-backup-takes-its-window-along",
     "evicting-a-backed-up-leaf-demotes-it",
     "write-back-loses-nothing-with-room",
     "a-load-back-with-room-evicts-nothing",

@@ -50,7 +50,7 @@ class Searcher:
     def start(self, config: CacheConfig, reach: Reach, past: Collection[str] = ()) -> Run:
         """A run on an empty cache, or on one for each rank."""
         self.journal(config)
-        left_out = unjudged(self.options, config.write_policy)
+        left_out = unjudged(self.options.union(reach.promised), config.write_policy)
         if config.ranks > 1:
             if self.relation:
                 raise ConfigError("the relation is of one rank")

@@ -10,6 +10,7 @@ satisfies every state invariant.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Protocol
 
 from radixproof.invariants.catalogue import Step
@@ -70,7 +71,7 @@ class Solo:
         self.gone_past: set[str] = set()
         self.operations: list[Operation] = []
         self.coverage = Coverage(configurations=1)
-        self.state = self.subject.snapshot()
+        self.state = self._snapshot()
         """Of the subject, after the last step."""
         self._checker = IncrementalChecker(self.state, left_out)
 
@@ -90,7 +91,7 @@ class Solo:
             told = outcome.reason + ("\n" + self.subject.traceback).rstrip()
             return self._counterexample(operation, outcome, before, None, [_crash(self, told)])
         try:
-            after = self.subject.snapshot()
+            after = self._snapshot()
         except Exception as problem:
             told = f"the state cannot be read: {type(problem).__name__}: {problem}"
             return self._counterexample(operation, outcome, before, None, [_crash(self, told)])
@@ -116,6 +117,11 @@ class Solo:
     def states(self) -> list[Snapshot]:
         """By rank: there is one."""
         return [self.state]
+
+    def _snapshot(self) -> Snapshot:
+        state = self.subject.snapshot()
+        promised = state.options.union(self.reach.promised)
+        return state if promised == state.options else replace(state, options=promised)
 
     def close(self) -> Coverage:
         """End the run; what it covered."""

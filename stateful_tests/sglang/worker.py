@@ -77,7 +77,7 @@ class Worker:
         first: int,
         count: int,
         limits: dict[str, Any],
-        reach: dict[str, bool],
+        reach: dict[str, Any],
         steps: int,
         wanted: list[str],
         known: list[str],
@@ -103,7 +103,7 @@ class Worker:
         self.done(None)
 
     def _replay(
-        self, trace: str, reach: dict[str, bool], shrink: bool, relation: bool, past: list[str]
+        self, trace: str, reach: dict[str, Any], shrink: bool, relation: bool, past: list[str]
     ) -> None:
         coverage, far = Coverage(), Reach(**reach)
         searcher = replace(self.searcher, relation=relation)
@@ -117,7 +117,7 @@ class Worker:
             found = searcher.shrink(found, far)
         self.done(found)
 
-    def _trace(self, seed: int, limits: dict[str, Any], reach: dict[str, bool], steps: int) -> None:
+    def _trace(self, seed: int, limits: dict[str, Any], reach: dict[str, Any], steps: int) -> None:
         """A trace that a server could make, drawn from this subject's states; unjudged."""
         run = self.searcher.drawn(seed, limits_from(limits), Reach(**reach), steps=steps)
         self.say("done", trace=dumps(run))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -28,8 +29,9 @@ from radixproof.model.errors import ErrorKind
 from radixproof.model.operations import OPERATIONS, EvictHost, LoadBack, Reset
 from radixproof.model.options import (
     BACKS_UP_WHAT_IS_REGAINED,
-    BACKS_UP_WINDOWS,
     BINDS_BY_BATCH,
+    COPIES_LATER_STATES,
+    COPIES_LATER_WINDOWS,
 )
 from radixproof.model.outcome import error, ok, refused
 from radixproof.model.reference import ReferenceModel
@@ -104,12 +106,12 @@ def test_every_step_invariant_notices_a_corruption(steps: list[Observed]) -> Non
     due = _a_window_is_due()
     outcome = error(ErrorKind.PROTOCOL, "nothing is there to release early")
     noticed |= slugs(check_step(due, op.ReleaseWindow("r1"), outcome, due))
-    before, operation, outcome, after = _a_window_comes_back()
-    noticed |= slugs(check_step(before, operation, outcome, after))
     for before, operation, outcome, after in _wrong_rounds():
         noticed |= slugs(check_step(before, operation, outcome, after))
     for chunk in (3, 8):
         noticed |= slugs(check_step(*chunk_of_a_tracking_server(chunk)))
+    for before, operation, outcome, after in _what_comes_back_is_left_behind():
+        noticed |= slugs(check_step(before, operation, outcome, after))
     before, after = _a_busy_state_and_an_empty_one(steps)
     noticed |= slugs(check_step(before, Reset(), ok(), after))
     stated = [i for i in CATALOGUE.values() if i.kind == STEP and i.family != "steps.session"]
@@ -148,18 +150,26 @@ def _a_window_is_due() -> Snapshot:
     return model.snapshot()
 
 
-def _a_window_comes_back() -> Observed:
-    """As the specification does it, which copies nothing to the host, under an option that does."""
-    config = CacheConfig(
-        components=(FULL, SWA), sliding_window=1, materialize_out_of_window_leaf=True
-    )
+def _what_comes_back_is_left_behind() -> Iterator[Observed]:
+    """The specification copies nothing of it to the host (U-14): wrong where an option does."""
+    swa = CacheConfig((FULL, SWA), sliding_window=2, materialize_out_of_window_leaf=True)
+    mamba = CacheConfig((FULL, MAMBA), mamba_slots=6, host_mamba_slots=6)
+    done = (op.Execute(op.WRITE), op.Observe(op.WRITE))
+    outside = op.Insert((1, 1), swa_evicted=2)
+    yield _under(COPIES_LATER_WINDOWS, swa, outside, *done, op.Insert((1, 1)))
+    yield _under(COPIES_LATER_WINDOWS, swa, outside, *done, op.Insert((1, 1, 1)))
+    split = (op.Insert((1, 1)), *done, op.Match((1,)))
+    yield _under(COPIES_LATER_STATES, mamba, *split, op.Insert((1,)))
+
+
+def _under(option: str, config: CacheConfig, *operations: op.Operation) -> Observed:
+    """The last step of the specification, taken for one of a cache that follows an option."""
     model = ReferenceModel(config)
-    first = op.Insert((1, 1), swa_evicted=2)
-    for operation in (first, op.Execute(op.WRITE), op.Observe(op.WRITE)):
+    for operation in operations[:-1]:
         model.apply(operation)
-    before, last = model.snapshot(), op.Insert((1, 1))
-    outcome, there = model.apply(last), frozenset({BACKS_UP_WINDOWS})
-    return replace(before, options=there), last, outcome, replace(model.snapshot(), options=there)
+    before, there = model.snapshot(), frozenset({option})
+    outcome, after = model.apply(operations[-1]), model.snapshot()
+    return replace(before, options=there), operations[-1], outcome, replace(after, options=there)
 
 
 def _wrong_rounds() -> list[Observed]:
@@ -253,6 +263,20 @@ def test_write_back_may_leave_only_locked_backups_of_what_was_regained() -> None
         True,
         False,
         True,
+    ]
+
+
+def test_what_comes_back_is_asked_for_by_option_alone() -> None:
+    """Each of the three steps is at fault by one rule, and by none where nothing is promised."""
+    found = []
+    for before, operation, outcome, after in _what_comes_back_is_left_behind():
+        found.append(sorted(slugs(check_step(before, operation, outcome, after))))
+        plain = [replace(state, options=frozenset()) for state in (before, after)]
+        assert not check_step(plain[0], operation, outcome, plain[1])
+    assert found == [
+        ["a-backed-up-prefix-keeps-its-window-on-the-host"],
+        ["a-backup-takes-its-window-along"],
+        ["a-backed-up-prefix-keeps-its-state-on-the-host"],
     ]
 
 
