@@ -99,7 +99,6 @@ def process_of(args: argparse.Namespace) -> ReleaseProcess:
         raise UsageError("--budget goes without --relation: the relation has no batches")
     if getattr(args, "ranks", None):
         others = {"--core rust": args.core == RUST, "--relation": args.relation}
-        others["--budget"] = getattr(args, "budget", False)
         others["--sessions"] = getattr(args, "sessions", False)
         for flag in (name for name, given in others.items() if given):
             raise UsageError(f"--ranks goes without {flag}")

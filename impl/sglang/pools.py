@@ -142,8 +142,6 @@ def require_possible(release: Release, config: CacheConfig) -> None:
     """Host pools are sized by one ratio, and in some releases larger than the device's."""
     if config.ranks > 1 and config.has_mamba:
         raise ConfigError("several ranks are driven without mamba so far")
-    if config.ranks > 1 and config.max_new_tokens:
-        raise ConfigError("several ranks are driven without a scheduler's budget so far")
     if config.ranks > 1 and config.disable:
         raise ConfigError("several ranks are driven with their cache enabled")
     if config.disable and DISABLES_ELSEWHERE in release.options:

@@ -57,6 +57,7 @@ class RankedRun:
         """By rank, after the last step."""
         self._checkers = [IncrementalChecker(state, left_out) for state in self.states]
         self._left_out = left_out
+        self._apart = False
 
     @property
     def state(self) -> Snapshot:
@@ -82,7 +83,7 @@ class RankedRun:
             together = self.subject.apply(operation)
         except RankEnded as end:
             who = f"{self.subject.name}, rank {end.rank}"
-            found = Finding(who, CRASH, None, f"the process was {end.told}")
+            found = Finding(who, CRASH, None, f"the process {end.told}")
             return self._counterexample(operation, None, before[end.rank], None, [found])
         done = together.performed
         outcome = next(iter(done.values())).outcome if done else None
@@ -91,6 +92,7 @@ class RankedRun:
         findings = list(self._judged(before, operation, together))
         if not findings:
             return None
+        self._apart = True
         whole = len(done) > 0 and all(p.after is not None for p in done.values())
         if whole and all(f.slug in self.past and passable(f) for f in findings):
             self.gone_past |= {f.slug for f in findings}
@@ -101,6 +103,8 @@ class RankedRun:
 
     def close(self) -> Coverage:
         """End the run; what it covered."""
+        if self._apart:
+            self.subject.give_up()
         self.coverage.evaluations += sum(c.evaluations for c in self._checkers)
         return self.coverage
 

@@ -95,6 +95,20 @@ def test_ranks_that_are_stuck_are_stopped() -> None:
         assert running.closed
 
 
+class _Thing:
+    """Sets order these by where they lie."""
+
+
+def test_ranks_do_not_share_the_places_where_things_lie() -> None:
+    def body(rank: int, ask: Ask) -> list[int]:
+        things = [_Thing() for _ in range(50)]
+        places = {thing: i for i, thing in enumerate(things)}
+        return [places[thing] for thing in set(things)]
+
+    answers, _ = go(2, body)
+    assert answers[0] != answers[1]
+
+
 def test_one_rank_does_something_alone() -> None:
     with ranks(2, lambda rank, ask: rank) as running:
         assert dict(running.perform({1: "go"}).answers) == {1: 1}
@@ -103,9 +117,15 @@ def test_one_rank_does_something_alone() -> None:
 
 def test_a_rank_that_dies_is_told() -> None:
     with ranks(2, lambda rank, ask: os._exit(3) if rank else rank) as running:
-        with pytest.raises(RankEnded, match="rank 1: ended with status 3"):
+        with pytest.raises(RankEnded, match="rank 1 ended with status 3"):
             running.perform({0: "go", 1: "go"})
         assert running.closed
+
+
+def test_a_fault_of_ours_is_no_answer() -> None:
+    told = pytest.raises(RuntimeError, match="rank 0 could not answer: ZeroDivisionError")
+    with ranks(2, lambda rank, ask: 1 // rank) as running, told:
+        running.perform({0: "go", 1: "go"})
 
 
 # In the place of torch.distributed

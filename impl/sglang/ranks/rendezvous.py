@@ -15,12 +15,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from random import Random
 from typing import Any
 
 from radixproof.model.ranks import Collective
 
 CALL = "call"
 ANSWER = "answer"
+FAULT = "fault"
 FORK = multiprocessing.get_context("fork")
 
 Values = list[Any]
@@ -34,10 +36,10 @@ REDUCTIONS: Mapping[str, Callable[[Any], Any]] = {"MIN": min, "MAX": max, "SUM":
 
 
 class RankEnded(Exception):
-    """The process of a rank is gone; ``told``: how it ended."""
+    """The process of a rank is gone; ``told``: how it ended, "was killed by signal 9"."""
 
     def __init__(self, rank: int, told: str) -> None:
-        super().__init__(f"rank {rank}: {told}")
+        super().__init__(f"the process of rank {rank} {told}")
         self.rank, self.told = rank, told
 
 
@@ -112,13 +114,16 @@ class Ranks:
             message: tuple[Any, ...] = self._pipes[rank].recv()
         except (EOFError, ConnectionResetError):
             raise self._ended(rank) from None
+        if message[0] == FAULT:
+            self.close()
+            raise RuntimeError(f"rank {rank} could not answer: {message[1]}")
         return message
 
     def _ended(self, rank: int) -> RankEnded:
         process = self._processes[rank]
         process.join()
         code = process.exitcode or 0
-        told = f"killed by signal {-code}" if code < 0 else f"ended with status {code}"
+        told = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
         self.close()
         return RankEnded(rank, told)
 
@@ -156,10 +161,27 @@ def _run(rank: int, pipe: Connection, inherited: list[Connection], make: MakeSer
         result: Values = pipe.recv()
         return result
 
+    heap = _heap_of(rank)  # held for as long as the process lives
     serve = make(rank, ask)
-    while True:
+    while heap:
         try:
             command = pipe.recv()
         except EOFError:
             return
-        pipe.send((ANSWER, serve(command)))
+        try:
+            answer = serve(command)
+        except Exception as problem:  # of what serves, which takes those of a release for answers
+            pipe.send((FAULT, f"{type(problem).__name__}: {problem}"))
+            return
+        pipe.send((ANSWER, answer))
+
+
+def _heap_of(rank: int) -> list[Any]:
+    """Holes in the heap of this process that no other rank has in the same places.
+
+    Forked processes would hand out the same addresses; what is decided by an address, such as the
+    order of a set of nodes, would be decided alike on all ranks, as it is in no deployment.
+    """
+    scatter = Random(rank)
+    made = [bytearray(16 * size) for _ in range(300) for size in range(1, 32)]
+    return [kept for kept in made if scatter.random() < 0.5]

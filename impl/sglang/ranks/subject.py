@@ -135,7 +135,14 @@ class RankedSubject:
             concerned = [operation.rank]
             operation = replace(operation, rank=None)
         found = self.ranks.perform(dict.fromkeys(concerned, operation))
+        AUDIT.called += sorted(
+            {s for p in found.answers.values() for s in p.stubs} - {*AUDIT.called}
+        )
         return Together(found.answers, found.calls)
+
+    def give_up(self) -> None:
+        """Ranks that went apart count nodes and copies differently, for as long as they live."""
+        self.ranks.close()
 
 
 __all__ = ["Performed", "RankEnded", "RankedRelease", "RankedSubject", "Together"]
