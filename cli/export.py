@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,7 +21,8 @@ from radixproof.cli.releases import (
 )
 from radixproof.model.operations import NAMES
 from radixproof.model.trace import Trace
-from radixproof.stateful_tests.bugs.releases import RELEASE_BUGS, ReleaseBug
+from radixproof.stateful_tests.bugs.open import OPEN
+from radixproof.stateful_tests.bugs.releases import RELEASE_BUGS
 from radixproof.stateful_tests.corpus import load
 from radixproof.stateful_tests.export.calls import NotExportable
 from radixproof.stateful_tests.export.run import FAILED, PASSED, run_on
@@ -35,7 +38,11 @@ _RAN = ("ok", "refused")
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("export", help="a counterexample on SGLang as a test to paste")
-    parser.add_argument("trace", metavar="TRACE", help="a trace file, or the number of a known bug")
+    parser.add_argument(
+        "trace",
+        metavar="TRACE",
+        help="a trace file, or the name of a recorded bug or an open defect",
+    )
     parser.add_argument("--as", dest="format", required=True, choices=FORMATS)
     parser.add_argument(
         "--subject", metavar="NAME", help="sglang==VERSION or sglang:PATH that has the bug"
@@ -47,15 +54,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    target, (trace, bug) = writable(args.out), _trace_of(args.trace)
-    if args.subject is None and bug is not None:
-        args.subject = f"sglang=={bug.shows}"
+    target, (trace, known) = writable(args.out), _trace_of(args.trace)
+    if args.subject is None and known is not None:
+        args.subject = f"sglang=={known.release}"
     if args.subject is None or not is_release(args.subject):
         raise UsageError("--subject sglang==VERSION or sglang:PATH says where the bug is")
     reach, environment = reach_of(args), environment_of(args)
-    if bug is not None:
-        reach = bug.reach if reach == Reach() else reach
-        environment = {**bug.environment, **environment}
+    if known is not None:
+        reach = known.reach if reach == Reach() else reach
+        environment = {**known.environment, **environment}
         args.set = [f"{k}={v}" for k, v in environment.items()]
     fixed = None if args.passes_on is None else source_of(args.passes_on)
     found = _counterexample(args, trace, reach)
@@ -86,16 +93,31 @@ def run(args: argparse.Namespace) -> int:
     return COUNTEREXAMPLE
 
 
-def _trace_of(name: str) -> tuple[Trace, ReleaseBug | None]:
-    """A file, or a known bug by its number; a known bug's trace is known by what it says."""
-    if name in RELEASE_BUGS:
-        return RELEASE_BUGS[name].trace(), RELEASE_BUGS[name]
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a trace: a release that shows its defect, and how it is reached there."""
+
+    trace: Trace
+    release: str
+    reach: Reach
+    environment: Mapping[str, str]
+
+
+def _known() -> dict[str, Known]:
+    """Recorded bugs and open defects, by name."""
+    bugs = {b.id: Known(b.trace(), b.shows, b.reach, b.environment) for b in RELEASE_BUGS.values()}
+    open_ = {d.id: Known(d.trace(), d.latest, d.reach, d.environment) for d in OPEN.values()}
+    return bugs | open_
+
+
+def _trace_of(name: str) -> tuple[Trace, Known | None]:
+    """A file, or what is known by a number or a name; a known trace is known by what it says."""
+    known = _known()
+    if name in known:
+        return known[name].trace, known[name]
     trace = load(Path(name))
-    same = (
-        b
-        for b in RELEASE_BUGS.values()
-        if (t := b.trace()).operations == trace.operations and t.config == trace.config
-    )
+    said = (trace.config, trace.operations)
+    same = (k for k in known.values() if (k.trace.config, k.trace.operations) == said)
     return trace, next(same, None)
 
 

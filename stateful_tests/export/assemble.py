@@ -9,7 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PARTS = Path(__file__).parent / "parts"
-ORDER = ("cache", "requests", "state", "checks")
+ORDER = (
+    *("copies", "cache", "events", "pools", "recurrent"),
+    *("admission", "requests", "request_state", "state", "apart"),
+)
+"""A part comes after those that it uses."""
 _MARGIN = 88
 """Columns of an import line."""
 
@@ -48,22 +52,22 @@ class Parts:
 
     imports: list[ast.stmt]
     definitions: list[Piece]
+    checks: list[Piece]
+    """The methods that become those of the test."""
 
     def needed(self, body: str, *names: str) -> set[str]:
         """The names that a test's body needs, with all that these need."""
         wanted = {*names, *mentioned(ast.parse(body))}
         while True:
-            found = {n for d in self.definitions if d.chosen(wanted) for n in d.needs(wanted)}
+            pieces = [*self.definitions, *self.checks]
+            found = {n for d in pieces if d.chosen(wanted) for n in d.needs(wanted)}
             if found <= wanted:
                 return wanted
             wanted |= found
 
-    def members(self, of: str) -> list[Piece]:
-        return next(d.inner for d in self.definitions if d.name == of)
-
-    def source(self, wanted: set[str], leave_out: str) -> str:
-        """Imports and definitions, but for one class."""
-        there = [d for d in self.definitions if d.name != leave_out and d.chosen(wanted)]
+    def source(self, wanted: set[str]) -> str:
+        """Imports and definitions."""
+        there = [d for d in self.definitions if d.chosen(wanted)]
         plain = [d.source(wanted) for d in there if "\n" not in d.text]
         large = [d.source(wanted) for d in there if "\n" in d.text]
         blocks = [import_lines(self.imports, wanted), "\n".join(plain)]
@@ -73,19 +77,24 @@ class Parts:
 def load() -> Parts:
     """Read the parts."""
     imports: list[ast.stmt] = []
-    definitions = []
-    for name in ORDER:
-        text = (PARTS / f"{name}.py").read_text(encoding="utf-8")
+    definitions: list[Piece] = []
+    checks: list[Piece] = []
+    for path in [*(PARTS / f"{name}.py" for name in ORDER), *sorted(PARTS.glob("checks/*.py"))]:
+        text = path.read_text(encoding="utf-8")
         lines, tree = text.splitlines(), ast.parse(text)
         for statement, follows in zip(tree.body, [*tree.body[1:], None], strict=True):
             if isinstance(statement, ast.Import | ast.ImportFrom | ast.Try):
                 imports.append(statement)
             elif isinstance(statement, ast.ClassDef):
-                definitions.append(_class(statement, lines))
+                made = _class(statement, lines)
+                if path.parent == PARTS:
+                    definitions.append(made)
+                else:
+                    checks += made.inner
             elif not isinstance(statement, ast.Expr):
                 last = follows if isinstance(follows, ast.Expr) else statement
                 definitions.append(_piece(_bound(statement), statement, last, lines))
-    return Parts(imports, definitions)
+    return Parts(imports, definitions, checks)
 
 
 def _class(statement: ast.ClassDef, lines: list[str]) -> Piece:
@@ -126,7 +135,9 @@ def _method(method: ast.FunctionDef, lines: list[str]) -> Piece:
 
 
 def _piece(name: str, statement: ast.stmt, last: ast.stmt, lines: list[str]) -> Piece:
-    text = _lines(lines, statement.lineno, last.end_lineno)
+    decorators = getattr(statement, "decorator_list", ())
+    first = min([statement.lineno, *(d.lineno for d in decorators)])
+    text = _lines(lines, first, last.end_lineno)
     return Piece(name, text, frozenset(mentioned(statement)))
 
 

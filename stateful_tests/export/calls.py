@@ -17,7 +17,9 @@ class NotExportable(ValueError):
 class Calls:
     """Writes one line per operation; variables are numbered as they come."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, states: bool = False) -> None:
+        """``states``: requests have recurrent states."""
+        self.kind = "RequestWithState" if states else "Request"
         self.variables: dict[tuple[str, str], str] = {}
 
     def line(self, number: int, operation: op.Operation) -> str:
@@ -86,7 +88,7 @@ class Calls:
 
     def _request(self, o: op.Admit | op.Prepare) -> str:
         made = _arguments(o, "tokens", only=("namespace", "priority"))
-        return f"{self._new('request', o.request)} = Request(cache, {made})"
+        return f"{self._new('request', o.request)} = {self.kind}(cache, {made})"
 
     def _proceed(self, o: op.Proceed) -> str:
         return f"{self._of('request', o.request)}.admit({_arguments(o, only=_OF_ADMISSION)})"
@@ -115,7 +117,16 @@ class Calls:
 
 _RENAMED = {"mem_quota": "quota"}
 _OF_ADMISSION = ("load_back", "mem_quota")
-_ARGUMENTS = ("namespace", "swa_evicted", "priority", "full", "swa", "ahead", *_OF_ADMISSION)
+_ARGUMENTS = (
+    "namespace",
+    "swa_evicted",
+    "priority",
+    "full",
+    "swa",
+    "mamba",
+    "ahead",
+    *_OF_ADMISSION,
+)
 
 
 def _arguments(o: op.Operation, *positional: str, only: tuple[str, ...] = _ARGUMENTS) -> str:

@@ -11,16 +11,20 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import subprocess
 import sys
 import unittest
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 
+import radixproof
 from radixproof.impl.sglang import configuration
 from radixproof.impl.sglang.release import Release
 from radixproof.impl.sglang.wheels import Source
@@ -28,6 +32,15 @@ from radixproof.model.config import CacheConfig
 
 PASSED, FAILED, BROKEN = 0, 10, 11
 SECONDS = 180
+CHILDREN = "RADIXPROOF_EXPORT_CHILDREN"
+"""Environment: the folder whose ``sitecustomize`` is for the processes that a test starts."""
+ROOT = "RADIXPROOF_EXPORT_ROOT"
+_OF_CHILDREN = f"""
+import os
+from pathlib import Path
+from {__name__} import stand_in
+stand_in(Path(os.environ["{ROOT}"]))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +54,19 @@ class Ran:
 def run_on(source: Source, file: Path) -> Ran:
     """Run a test file on a release in a process of its own."""
     command = [sys.executable, "-m", __spec__.name, str(source.root), str(file)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        return Ran(BROKEN, f"it did not end within {SECONDS} s")
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "sitecustomize.py").write_text(_OF_CHILDREN, encoding="utf-8")
+        try:
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                timeout=SECONDS,
+                check=False,
+                env={**os.environ, CHILDREN: folder},
+            )
+        except subprocess.TimeoutExpired:
+            return Ran(BROKEN, f"it did not end within {SECONDS} s")
     known = done.returncode in (PASSED, FAILED)
     return Ran(done.returncode if known else BROKEN, done.stdout + done.stderr)
 
@@ -52,18 +74,32 @@ def run_on(source: Source, file: Path) -> Ran:
 def _server_arguments(**given: Any) -> SimpleNamespace:
     """In place of ``ServerArgs``: the fields that the cache reads."""
     known = vars(configuration.server_arguments(CacheConfig()))
-    return SimpleNamespace(**{**known, **given})
+    return SimpleNamespace(**{**known, "speculative_algorithm": None, **given})
 
 
-def main() -> int:
-    root, file = Path(sys.argv[1]), Path(sys.argv[2])
+def _publish(release: Release, arguments: Any) -> None:
+    """In place of ``set_global_server_args_for_scheduler``."""
+    seeded = getattr(arguments, "_mamba_cache_chunk_size", arguments.mamba_cache_chunk_size)
+    arguments.mamba_cache_chunk_size = seeded
+    configuration.publish(release.context, arguments)
+
+
+def stand_in(root: Path) -> None:
+    """Make this process one in which SGLang can be imported, without a GPU."""
     torch.set_num_threads(1)
     release = Release(root)
     server_args: Any = importlib.import_module("sglang.srt.server_args")
     server_args.ServerArgs = _server_arguments
-    server_args.set_global_server_args_for_scheduler = lambda arguments: configuration.publish(
-        release.context, arguments
-    )
+    server_args.set_global_server_args_for_scheduler = partial(_publish, release)
+
+
+def main() -> int:
+    root, file = Path(sys.argv[1]), Path(sys.argv[2])
+    stand_in(root)
+    package = str(Path(radixproof.__file__).parents[1])
+    before = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join([os.environ[CHILDREN], package, before])
+    os.environ[ROOT] = str(root)
     spec = importlib.util.spec_from_file_location("exported", file)
     if spec is None or spec.loader is None:
         print(f"{file} is no Python file")

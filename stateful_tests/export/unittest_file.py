@@ -8,18 +8,42 @@ from collections.abc import Iterator, Mapping
 from textwrap import indent, wrap
 
 from radixproof import __version__
-from radixproof.impl.sglang.configuration import host_ratio
+from radixproof.impl.sglang.configuration import PAGE_FIRST, STRIP_THINKING, host_ratio
+from radixproof.invariants import families as _families  # noqa: F401  (fills the catalogue)
 from radixproof.invariants.catalogue import CATALOGUE
+from radixproof.model import operations as op
 from radixproof.model.config import CacheConfig
 from radixproof.model.trace import Trace, dumps
 from radixproof.stateful_tests.export import assemble
 from radixproof.stateful_tests.export.calls import Calls, NotExportable
 from radixproof.stateful_tests.verdict import CRASH, OWN_CHECK, Counterexample
 
-CHECKS = "Checks"
 TEST_CLASS = "TestUnifiedRadixCacheCounterexample"
 WIDTH = 80
 """Columns of a statement in the test, beside its indentation."""
+
+
+_TRACE_APART = '''\
+def trace() -> None:
+{body}
+
+
+class {name}(unittest.TestCase):
+    def test_trace(self) -> None:
+        """It ends in time, and well."""
+        self.assertEqual(end_of_trace(), 0, "exit status; None: not in time")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--trace"]:
+        trace()
+    else:
+        unittest.main()'''
+
+
+def asserted() -> frozenset[str]:
+    """The invariants for which there is an assertion."""
+    return frozenset(CATALOGUE) & {_slug(check.name) for check in assemble.load().checks}
 
 
 def unittest_file(
@@ -27,45 +51,56 @@ def unittest_file(
 ) -> str:
     """The text of the file. Raises ``NotExportable``."""
     _require_possible(found.trace.config)
-    parts = assemble.load()
-    known = {check.name.removeprefix(".") for check in parts.members(CHECKS)}
-    asserted = [s for s in found.slugs if _method(s) in known or s in (CRASH, OWN_CHECK)]
-    if not asserted:
-        raise NotExportable(f"no assertion is known for {', '.join(found.slugs)}")
+    given = dict(environment or {})
+    thinks = given.pop(STRIP_THINKING, "0") not in ("", "0")
+    parts, calls = assemble.load(), Calls(states=found.trace.config.has_mamba)
+    setup = list(_setup(found.trace, thinks))
+    steps = [calls.line(number, o) for number, o in enumerate(found.trace.operations, start=1)]
     if found.outcome is None:
-        raise NotExportable("the trace ends the process: no assertion could follow it")
-    body = "\n".join(_body(found.trace, asserted))
-    wanted = parts.needed(body, CHECKS, "unittest")
-    checks = [c.text for c in parts.members(CHECKS) if c.chosen(wanted)]
-    test = f"    def test_trace(self) -> None:\n{indent(body, '        ')}"
+        body = "\n".join([*setup, *steps])
+        wanted = parts.needed(body, "unittest", "sys", "end_of_trace")
+        test = _TRACE_APART.format(body=indent(body, "    "), name=TEST_CLASS)
+    else:
+        known = {_slug(check.name) for check in parts.checks} | {CRASH, OWN_CHECK}
+        slugs = [s for s in found.slugs if s in known]
+        if not slugs:
+            raise NotExportable(f"no assertion is known for {', '.join(found.slugs)}")
+        body = "\n".join([*setup, *steps[:-1], *_judged(steps[-1], slugs)])
+        wanted = parts.needed(body, "unittest")
+        checks = [c.text for c in parts.checks if c.chosen(wanted)]
+        test = _test_class(
+            [*checks, f"    def test_trace(self) -> None:\n{indent(body, '        ')}"]
+        )
     blocks = [
         f'"""{_told(found, subject)}"""\n',
         "\n".join(f"# {line}" for line in dumps(found.trace).splitlines()) + "\n",
-        _flags(environment or {}) + parts.source(wanted, CHECKS) + "\n\n",
-        f"class {TEST_CLASS}(unittest.TestCase):",
-        "\n\n".join([*checks, test]),
-        '\n\nif __name__ == "__main__":\n    unittest.main()',
+        _flags(given) + parts.source(wanted) + "\n\n",
+        test,
         "",
     ]
     return "\n".join(blocks)
 
 
 def _require_possible(config: CacheConfig) -> None:
-    """The pools and keys of parts/cache.py are those of full and full,swa."""
+    """What the parts have no counterpart of."""
     kinds = {
-        "bigram": config.bigram,
-        "disable": config.disable,
-        "mamba": config.has_mamba,
-        "ranks": config.ranks > 1,
+        "several ranks": config.ranks > 1,
         "sessions": config.sessions,
+        "a scheduler's budget (max_new_tokens)": config.max_new_tokens > 0,
+        f"mamba_strategy {config.mamba_strategy}": config.mamba_strategy != NO_BUFFER,
     }
     beyond = [k for k, there in kinds.items() if there]
     if beyond:
-        raise NotExportable(f"a configuration with {', '.join(beyond)} has no fixture yet")
+        raise NotExportable(f"a configuration with {', '.join(beyond)} has no counterpart yet")
 
 
-def _method(slug: str) -> str:
-    return slug.replace("-", "_")
+def _test_class(methods: list[str]) -> str:
+    told = '\n\nif __name__ == "__main__":\n    unittest.main()'
+    return f"class {TEST_CLASS}(unittest.TestCase):\n" + "\n\n".join(methods) + "\n" + told
+
+
+def _slug(method: str) -> str:
+    return method.removeprefix(".").replace("_", "-")
 
 
 def _told(found: Counterexample, subject: str) -> str:
@@ -99,17 +134,24 @@ def _flags(environment: Mapping[str, str]) -> str:
     return "import os\n\n" + "\n".join(lines) + "\n\n"
 
 
-def _body(trace: Trace, asserted: list[str]) -> Iterator[str]:
-    calls = Calls()
-    yield _call("cache = Cache", _arguments(trace.config))
-    if trace.config.has_host:
-        yield _call("cache.start_hicache", _host_arguments(trace.config))
-    *first, last = [calls.line(number, o) for number, o in enumerate(trace.operations, start=1)]
-    yield from first
-    checks = [s for s in asserted if s not in (CRASH, OWN_CHECK)]
+def _setup(trace: Trace, thinks: bool) -> Iterator[str]:
+    """The cache and its pools. ``thinks``: every token that a request puts out is a thought."""
+    config = trace.config
+    drafts = any(isinstance(o, op.Decode) and o.ahead for o in trace.operations)
+    kind = "CacheWithStates" if config.has_mamba else "Cache"
+    yield _call(f"cache = {kind}", [*_pools(config), *_keywords(_cache(config, drafts, thinks))])
+    if config.has_host:
+        layout = PAGE_FIRST if config.has_mamba else "layer_first"
+        layers = "page_first" if config.has_mamba else "layer_first"
+        yield _call("cache.start_hicache", [layers, f'"{layout}"', *_keywords(_host(config))])
+
+
+def _judged(last: str, slugs: list[str]) -> Iterator[str]:
+    """The last operation, and what is asserted of the states around it."""
+    checks = [s for s in slugs if s not in (CRASH, OWN_CHECK)]
     if checks:
         yield "before = State(cache)"
-    if CRASH in asserted:
+    if CRASH in slugs:
         yield "try:"
         yield f"    {last}"
         yield "except Exception as problem:"
@@ -120,8 +162,8 @@ def _body(trace: Trace, asserted: list[str]) -> Iterator[str]:
         yield "after = State(cache)"
     for slug in checks:
         yield from (f"# {line}" for line in wrap(f"{slug}{_sentence(slug)}", 88))
-        yield f"self.{_method(slug)}(cache, before, after)"
-    if OWN_CHECK in asserted:
+        yield f"self.{slug.replace('-', '_')}(cache, before, after)"
+    if OWN_CHECK in slugs:
         yield "cache.tree.sanity_check()"
 
 
@@ -133,32 +175,54 @@ def _call(function: str, arguments: list[str]) -> str:
     return "\n".join([f"{function}(", *(f"    {a}," for a in arguments), ")"])
 
 
-def _arguments(config: CacheConfig) -> list[str]:
-    """Of the cache: its pools, and what differs from the defaults."""
+def _pools(config: CacheConfig) -> list[str]:
+    """What makes the rows of requests, the pools, and slots for more tokens."""
     paged = config.page_size > 1
+    if config.has_mamba:
+        return [
+            "rows_with_states",
+            "hybrid_swa_pools" if config.has_swa else "hybrid_pools",
+            "take_tokens",
+        ]
     pools = "swa_pools" if config.has_swa else "paged_full_pools" if paged else "full_pools"
-    values: dict[str, object] = {"full_slots": config.full_slots}
-    if paged:
+    return ["request_rows", pools, "take_pages" if paged else "take_tokens"]
+
+
+def _cache(config: CacheConfig, drafts: bool, thinks: bool) -> dict[str, object]:
+    """Of the cache: what differs from the defaults."""
+    values: dict[str, object] = {"components": tuple(c.upper() for c in config.components)}
+    if config.page_size > 1:
         values["page_size"] = config.page_size
+    values["full_slots"] = config.full_slots
     if config.has_swa:
         values |= {"swa_slots": config.swa_slots, "window": config.sliding_window}
+    if config.has_mamba:
+        values |= {"mamba_slots": config.mamba_slots, "chunk_size": config.mamba_chunk_size}
     if config.eviction_policy != "lru":
         values["eviction_policy"] = config.eviction_policy
-    if config.kv_events:
-        values["kv_events"] = True
-    return [pools, "take_pages" if paged else "take_tokens", *_keywords(values)]
+    flags = {"kv_events": config.kv_events, "bigram": config.bigram, "disable": config.disable}
+    values |= {name: True for name, there in flags.items() if there}
+    if config.bigram or drafts:
+        values["speculative_algorithm"] = "EAGLE" if config.bigram else "STANDALONE"
+    if thinks:
+        values[STRIP_THINKING] = True
+    return values
 
 
-def _host_arguments(config: CacheConfig) -> list[str]:
-    return _keywords(
-        {
-            "ratio": host_ratio(config),
-            "write_policy": config.write_policy,
-            "load_back_threshold": config.load_back_threshold,
-        }
-    )
+def _host(config: CacheConfig) -> dict[str, object]:
+    return {
+        "load_back_threshold": config.load_back_threshold,
+        "hicache_ratio": host_ratio(config),
+        "hicache_write_policy": config.write_policy,
+    }
 
 
 def _keywords(values: Mapping[str, object]) -> list[str]:
-    quoted = {k: json.dumps(v) if isinstance(v, str) else repr(v) for k, v in values.items()}
+    quoted = {k: _quoted(v) for k, v in values.items()}
     return [f"{k}={v}" for k, v in quoted.items()]
+
+
+def _quoted(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_quoted, value))}{',' if len(value) == 1 else ''})"
+    return json.dumps(value) if isinstance(value, str) else repr(value)

@@ -7,19 +7,24 @@ from sglang.srt.mem_cache.unified_radix_cache import ComponentType
 
 from radixproof.stateful_tests.export.parts.cache import Cache
 
-Place = tuple[str, str, str, tuple[int, ...]]
-"""Component, tier, namespace, and the prefix that a token ends: splits change no place."""
+Units = tuple[Any, ...]
+"""Tokens, or pairs of them."""
+Place = tuple[str, str, str, Units]
+"""Component, tier, namespace, and the prefix that a token ends: splits change no place.
+
+A state lies at the end of its node alone.
+"""
 
 
 class Seen(NamedTuple):
     """A node. ``tokens``: from the root to its end; ``parent``: its place in the list, or -1."""
 
     namespace: str
-    tokens: tuple[int, ...]
+    tokens: Units
     parent: int
     node: Any
 
-    def prefixes(self) -> list[tuple[int, ...]]:
+    def prefixes(self) -> list[Units]:
         """One for each token of the node's own key."""
         start = len(self.tokens) - len(self.node.key)
         return [self.tokens[: i + 1] for i in range(start, len(self.tokens))]
@@ -35,13 +40,14 @@ class State:
         self.nodes: list[Seen] = []
         self.slots: dict[Place, int] = {}
         self.locks: dict[Place, int] = {}
-        self.visit(cache.core.root_node, "", (), -1)
+        self.visit(cache, cache.core.root_node, "", (), -1)
         for seen in self.nodes:
             for component in cache.components:
                 data = seen.data(component)
                 device, host = (data.value, data.lock_ref), (data.host_value, data.host_lock_ref)
                 for tier, (value, lock) in (("device", device), ("host", host)):
-                    places = [(component, tier, seen.namespace, p) for p in seen.prefixes()]
+                    ends = [seen.tokens] if component == "MAMBA" else seen.prefixes()
+                    places = [(component, tier, seen.namespace, p) for p in ends]
                     self.locks |= dict.fromkeys(places, lock)
                     if value is not None:
                         self.slots |= dict(zip(places, value.tolist(), strict=True))
@@ -49,14 +55,16 @@ class State:
         self.free |= {(c, "host"): host_free(cache, c) for c in cache.host_pools}
         self.hits = {(s.namespace, s.tokens): s.node.hit_count for s in self.nodes}
         self.writes = self.pending(cache)
-        self.windows = self.recency(cache)
+        auxiliary = [c for c in cache.components if c != "FULL"]
+        self.recent = {c: self.recency(cache.core.lru_lists, c) for c in auxiliary}
+        self.recent_on_host = {c: self.recency(cache.core.host_lru_lists, c) for c in auxiliary}
 
-    def visit(self, node: Any, namespace: str, tokens: tuple[int, ...], parent: int) -> None:
+    def visit(self, cache: Cache, node: Any, namespace: str, tokens: Units, parent: int) -> None:
         for child in node.children.values():
             space = child.key.extra_key or ""
-            ends = tokens + tuple(child.key.token_ids[: len(child.key)])
+            ends = tokens + cache.spelled(child.key)
             self.nodes.append(Seen(space, ends, parent, child))
-            self.visit(child, space, ends, len(self.nodes) - 1)
+            self.visit(cache, child, space, ends, len(self.nodes) - 1)
 
     def pending(self, cache: Cache) -> dict[int, set[Place]]:
         """Backup that is not acknowledged -> FULL host places that it will publish."""
@@ -70,12 +78,10 @@ class State:
             found[number] = {("FULL", "host", s.namespace, p) for s in seen for p in s.prefixes()}
         return found
 
-    def recency(self, cache: Cache) -> list[tuple[str, tuple[int, ...]]]:
-        """Nodes with SWA data on the device, the most recent first."""
-        if not cache.swa_slots:
-            return []
+    def recency(self, lists: Any, component: str) -> list[tuple[str, Units]]:
+        """Nodes in the list of a component, the most recent first."""
         names = {id(s.node): (s.namespace, s.tokens) for s in self.nodes}
-        listed = cache.core.lru_lists[ComponentType.SWA]
+        listed = lists[getattr(ComponentType, component)]
         found, node = [], listed.head.lru_next[listed._pt]
         while node is not listed.tail:
             if id(node) in names:
@@ -83,13 +89,19 @@ class State:
             node = node.lru_next[listed._pt]
         return found
 
-    def on(self, tier: str, component: str = "FULL") -> set[tuple[str, tuple[int, ...]]]:
+    def on(self, tier: str, component: str = "FULL") -> set[tuple[str, Units]]:
         """Namespace and prefix of every token with data there."""
         return {place[2:] for place in self.slots if place[:2] == (component, tier)}
 
 
+def prefixes(units: Units) -> list[Units]:
+    return [units[: i + 1] for i in range(len(units))]
+
+
 def device_free(cache: Cache, component: str) -> list[int]:
     allocator, size = cache.allocator_of(component), cache.page_size
+    if component == "MAMBA":
+        return [int(slot) for slot in allocator.free_slots.tolist()]
     lists = (allocator.free_pages, getattr(allocator, "release_pages", None))
     pages = [p for listed in lists if listed is not None for p in listed.tolist()]
     return [p * size + i for p in pages for i in range(size)]
@@ -104,11 +116,9 @@ def host_free(cache: Cache, component: str) -> list[int]:
 def contents(cache: Cache, component: str, tier: str) -> list[float]:
     """The number that each slot of a pool holds, -1 where its layers do not agree."""
     if tier == "device":
-        pool = cache.device_pools[component]
-        layers = [*pool.k_buffer, *pool.v_buffer]
+        layers = cache.layers[component]
     else:
-        pool = cache.host_pools[component]
-        layers = [*pool.k_data_refs, *pool.v_data_refs]
+        layers = cache.host_layers(cache.host_pools[component])
     flat = torch.cat([x.reshape(len(layers[0]), -1).cpu() for x in layers], dim=1)
     torn = (flat != flat[:, :1]).any(dim=1)
     return torch.where(torn, -1, flat[:, 0]).tolist()
