@@ -36,7 +36,14 @@ from radixproof.invariants.steps import (  # noqa: F401
     answers,
     refusals,
     session,
-    frames,
     recency,
+)
+from radixproof.invariants.steps.frames import (  # noqa: F401
+    priorities,
+    owners,
+    queues,
+    armed_failures,
+    data as _data_steps,
+    order,
 )
 from radixproof.invariants import ranks  # noqa: F401

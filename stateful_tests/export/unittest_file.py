@@ -12,7 +12,7 @@ from radixproof.impl.sglang.configuration import PAGE_FIRST, STRIP_THINKING, hos
 from radixproof.invariants import families as _families  # noqa: F401  (fills the catalogue)
 from radixproof.invariants.catalogue import CATALOGUE
 from radixproof.model import operations as op
-from radixproof.model.config import CacheConfig
+from radixproof.model.config import NO_BUFFER, CacheConfig
 from radixproof.model.trace import Trace, dumps
 from radixproof.stateful_tests.export import assemble
 from radixproof.stateful_tests.export.calls import Calls, NotExportable
