@@ -285,7 +285,7 @@ def test_every_family_is_in_the_catalogue() -> None:
     folder = Path(catalogue.__file__).parent
     stated = {
         ".".join(file.relative_to(folder).with_suffix("").parts)
-        for place in ("*.py", "steps/*.py")
+        for place in ("*.py", "steps/**/*.py")
         for file in folder.glob(place)
         if re.search(
             r"^@(state|step|ranks)_invariant\(", file.read_text(encoding="utf-8"), re.MULTILINE
