@@ -19,6 +19,7 @@ from radixproof.cli.releases import (
     reach_of,
     source_of,
 )
+from radixproof.invariants.catalogue import CATALOGUE
 from radixproof.model.operations import NAMES
 from radixproof.model.trace import Trace
 from radixproof.stateful_tests.bugs.open import OPEN
@@ -26,7 +27,7 @@ from radixproof.stateful_tests.bugs.releases import RELEASE_BUGS
 from radixproof.stateful_tests.corpus import load
 from radixproof.stateful_tests.export.calls import NotExportable
 from radixproof.stateful_tests.export.run import FAILED, PASSED, run_on
-from radixproof.stateful_tests.export.unittest_file import unittest_file
+from radixproof.stateful_tests.export.unittest_file import asserted, unittest_file
 from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.sglang.judge import replay_on
 from radixproof.stateful_tests.sglang.legal import Reach
@@ -41,9 +42,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "trace",
         metavar="TRACE",
+        nargs="?",
         help="a trace file, or the name of a recorded bug or an open defect",
     )
-    parser.add_argument("--as", dest="format", required=True, choices=FORMATS)
+    parser.add_argument("--as", dest="format", choices=FORMATS)
+    parser.add_argument(
+        "--list", action="store_true", help="which invariants have an assertion (+), and which not"
+    )
     parser.add_argument(
         "--subject", metavar="NAME", help="sglang==VERSION or sglang:PATH that has the bug"
     )
@@ -54,6 +59,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.list:
+        ours = asserted()
+        print("\n".join(f"{'+' if slug in ours else '-'} {slug}" for slug in CATALOGUE))
+        return HELD
+    if args.trace is None or args.format is None:
+        raise UsageError(f"export takes a TRACE and --as {FORMATS[0]}")
     target, (trace, known) = writable(args.out), _trace_of(args.trace)
     if args.subject is None and known is not None:
         args.subject = f"sglang=={known.release}"
