@@ -183,6 +183,8 @@ class CacheConfig:
             raise ConfigError("max_new_tokens asks for a scheduler's budget: SGLang has one")
         if self.sessions:
             raise ConfigError("sessions are a server's: SGLang has them")
+        if self.tracks_states:
+            raise ConfigError("mamba with a tracking buffer is driven on SGLang alone so far")
 
     @property
     def of_one_rank(self) -> CacheConfig:
@@ -201,11 +203,6 @@ class CacheConfig:
     def tracks_states(self) -> bool:
         """Requests have a tracking buffer (MAMBA)."""
         return self.mamba_strategy != NO_BUFFER
-
-    def require_untracked(self) -> None:
-        """Of a subject that has no tracking buffer. Raises ``ConfigError`` if one is wanted."""
-        if self.tracks_states:
-            raise ConfigError("mamba with a tracking buffer is driven on SGLang alone so far")
 
     @property
     def checkpoint_grid(self) -> int:

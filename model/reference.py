@@ -47,7 +47,6 @@ class ReferenceModel:
     def __init__(self, config: CacheConfig, rules: Rules = THE_RULES) -> None:
         """Raises ``ConfigError`` for what is a server's and for several ranks: not specified."""
         config.require_no_server()
-        config.require_untracked()
         if config.ranks > 1:
             raise ConfigError(NO_RANKS)
         self.config = config

@@ -56,6 +56,7 @@ def server_arguments(config: CacheConfig) -> SimpleNamespace:
             enable_int8_mamba_checkpoint=False,
             enable_mamba_extra_buffer=tracks,
             enable_mamba_extra_buffer_lazy=lazy,
+            mamba_radix_cache_strategy=config.mamba_strategy,
             mamba_max_states_per_path=-1,
             mamba_track_interval=config.mamba_track_interval,
         ),

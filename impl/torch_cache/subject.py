@@ -187,7 +187,6 @@ def open_torch(
     config: CacheConfig, device: str = "cpu", cache_class: type[TorchCache] = TorchCache
 ) -> TorchSubject:
     """An empty torch cache. Raises ``ConfigError`` if the device or a feature is not there."""
-    config.require_untracked()
     if device not in ("cpu", "cuda"):
         raise ConfigError(f"device must be cpu or cuda, not {device!r}")
     if config.ranks > 1:

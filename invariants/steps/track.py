@@ -72,7 +72,7 @@ def what_was_put_aside_is_cached(step: Step) -> Iterator[Fault]:
 def _due_at_the_end(config: CacheConfig, r: Request) -> list[int]:
     ends = [r.tracked or 0]
     if config.mamba_strategy == EXTRA_BUFFER_LAZY:
-        return [*ends, 0]
+        ends.append(0)
     if config.overlap_schedule:
         last = (r.committed - 1, r.committed)
         ends += [end for end in last if end % config.mamba_track_interval == 0]

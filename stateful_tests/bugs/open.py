@@ -51,6 +51,15 @@ OPEN = {
             frozenset({"events-tell-what-is-resident"}),
         ),
         OpenDefect(
+            "overwritten-checkpoint",
+            "under overlapped scheduling a request hands over a slot of its tracking buffer that a"
+            " step under way has written again",
+            "0.5.17",
+            "0.5.18",
+            "0.5.23",
+            frozenset({"a-state-put-aside-is-that-of-its-length"}),
+        ),
+        OpenDefect(
             "pinned-states",
             "states whose backup is in flight are in no budget: the next one finds no slot",
             "0.5.21",

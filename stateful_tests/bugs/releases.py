@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from radixproof.model.config import FULL, MAMBA, SWA, WRITE_BACK, WRITE_THROUGH
+from radixproof.model.config import EXTRA_BUFFER, FULL, MAMBA, SWA, WRITE_BACK, WRITE_THROUGH
 from radixproof.model.options import COPIES_LATER_STATES, COPIES_LATER_WINDOWS
 from radixproof.model.trace import Trace
 from radixproof.stateful_tests.configs import Limits
@@ -380,6 +380,17 @@ RELEASE_BUGS = {
             "P3 P9",
             frozenset({"requests-go-on-from-their-own-state"}),
             Limits((FULL, MAMBA), WRITE_THROUGH),
+        ),
+        ReleaseBug(
+            "29792",
+            "under overlapped scheduling a decode step that ends a tracking interval is counted"
+            " twice: the request hands over the slot that does not hold the state",
+            "0.5.17",
+            "0.5.18",
+            "P3",
+            frozenset({"a-state-put-aside-is-that-of-its-length"}),
+            Limits((FULL, MAMBA), WRITE_THROUGH, host=False, mamba_strategy=EXTRA_BUFFER),
+            by_hand=True,
         ),
     )
 }

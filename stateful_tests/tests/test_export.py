@@ -25,6 +25,7 @@ IN_CI = ("25065", "36848", "27038", "34870")
 WITHOUT_A_TEST = {
     "27391": "a scheduler's budget",
     "27489": "several ranks",
+    "29792": "mamba_strategy extra_buffer",
     "loads-not-agreed": "several ranks",
 }
 """Bug -> why it cannot be exported."""
