@@ -42,10 +42,10 @@ class Step:
 
     @cached_property
     def is_of_turn(self) -> bool:
-        """Whether the operation is one of a turn of a session."""
+        """Whether the operation is one of a turn of a session, accepted or not."""
         name = getattr(self.operation, "request", "")
         sessions = (*self.before.snapshot.sessions, *self.after.snapshot.sessions)
-        return bool(name) and any(s.turn == name for s in sessions)
+        return bool(name) and any(name in (s.turn, *s.rejected) for s in sessions)
 
     @cached_property
     def fragments(self) -> Mapping[int, tuple[int, ...]]:

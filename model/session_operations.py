@@ -31,9 +31,13 @@ class Turn:
     on from it: the tree is not asked, and slots beyond what the turn can use are freed. Otherwise
     it is admitted as by Admit. ``waits``: looked at so, and refused for its budget, as by Prepare.
 
+    While a turn of the session is in flight it is not accepted. The server makes a request of one
+    token of it, which waits, is admitted and computed like any other, and ends with its first
+    forward pass: Finish. It is no turn, and has no part in the session.
+
     E_ARG: no tokens. E_PROTO: no such session, it is closing, or ``request`` runs or waits already.
-    Refused: a turn of the session is in flight.
-    Outcome and slots: as Admit; with ``waits`` as Prepare.
+    Outcome: ``accepted`` (0 or 1); if it is, also, with the slots, as Admit, with ``waits`` as
+    Prepare.
     """
 
     session: str

@@ -219,6 +219,8 @@ class Session:
     publishes: bool
     """The turn that runs found nothing held, so its prompt goes into the tree."""
     closing: bool
+    rejected: tuple[str, ...] = ()
+    """Names of the requests that were made of turns which were not accepted, and have not ended."""
     tokens: tuple[int, ...] = ()
     committed: int = 0
     protected: int = 0
@@ -376,8 +378,8 @@ class _Canonical:
         return (*plain, *more, *kv, *self.state(r))
 
     def session(self, s: Session) -> tuple[Any, ...]:
-        plain = (s.name, s.namespace, s.history, s.turn, s.publishes, s.closing, s.tokens)
-        held = (s.committed, s.protected, s.swa_evicted, s.last_node)
+        plain = (s.name, s.namespace, s.history, s.turn, s.publishes, s.closing, s.rejected)
+        held = (s.tokens, s.committed, s.protected, s.swa_evicted, s.last_node)
         return (*plain, *held, self.rename("full", s.row), self.held("full", s.row[: s.committed]))
 
     def state(self, r: Request) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from radixproof.impl.sglang import allocation, payload
+from radixproof.impl.sglang import allocation, configuration, payload
 from radixproof.impl.sglang.budget import Budget, OutOfMemory
 from radixproof.impl.sglang.device import Event
 from radixproof.impl.sglang.events import EventLog
@@ -275,10 +275,9 @@ class SglangCache:
         running = self.lifecycle.new(o.request, o.namespace, o.tokens, o.priority)
         return self._admitted(running, load_back=o.load_back, mem_quota=o.mem_quota)
 
-    def turn(self, o: op.Turn) -> tuple[Running, Admitted] | None:
-        """The next turn of a session."""
-        running = self.sessions.turn(o)
-        return self._admitted(running, load_back=o.load_back, mem_quota=None)
+    def turn(self, new: Running, load_back: bool) -> tuple[Running, Admitted] | None:
+        """Admit the next turn of a session."""
+        return self._admitted(new, load_back=load_back, mem_quota=None)
 
     def _admitted(
         self, running: Running, *, load_back: bool, mem_quota: int | None
@@ -394,7 +393,8 @@ class SglangCache:
         it: it computes the last token of the output where the turn has a slot for it.
         """
         running.tokens += (SAMPLED,)
-        if len(running.row) > running.committed:
+        overlaps = not configuration.is_set(configuration.NO_OVERLAP)
+        if overlaps and len(running.row) > running.committed:
             self._compute(running, 1)
 
     def abort(self, running: Running) -> None:

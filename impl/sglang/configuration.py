@@ -82,6 +82,10 @@ STRIP_THINKING = "strip_thinking_cache"
 """The server argument by which only the prompt of a request that thinks is cached at its end."""
 
 
+NO_OVERLAP = "disable_overlap_schedule"
+"""The server argument by which a forward pass begins when the one before has been dealt with."""
+
+
 def is_set(argument: str) -> bool:
     """Whether the environment of this process (``--set NAME=1``) turns a server argument on."""
     return os.environ.get(argument, "0") not in ("", "0")
@@ -119,6 +123,11 @@ def _in_force() -> SimpleNamespace:
 
 def _none(*_: Any, **__: Any) -> None:
     return None
+
+
+def _only_rank() -> int:
+    assert Arguments.current.tp_size == 1, "several ranks have numbers of their own"
+    return 0
 
 
 def _state_chunk_size(arguments: SimpleNamespace) -> int:
@@ -169,6 +178,8 @@ def stub_values() -> dict[str, Any]:
         "sglang.srt.beam_search.batch_tail.append_beam_tail": _none,
         "sglang.srt.server_args.get_global_server_args": _in_force,
         "sglang.srt.managers.io_struct.OpenSessionReqOutput": _none,
+        # Until 0.5.17 a rejected turn is written to the log of the first rank.
+        "sglang.srt.distributed.parallel_state.get_tensor_model_parallel_rank": _only_rank,
         "sglang.srt.arg_groups.overrides.mamba_cache_chunk_size": _state_chunk_size,
         "sglang.srt.distributed.utils.divide": _divided,
         **{f"sgl_kernel.kvcacheio.{kernel.__name__}": kernel for kernel in COPY_KERNELS},

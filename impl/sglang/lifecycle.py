@@ -58,6 +58,8 @@ class Running:
     """Tokens that it came with; a retracted request has a longer prompt."""
     session: str = ""
     """Whose turn it is; '': nobody's."""
+    rejected: bool = False
+    """A server's answer to a turn that it does not accept: it ends with its first chunk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,6 +356,8 @@ class Lifecycle:
         self._extend_to(req, end)
         if end == running.prompt_len:
             self.decoded(running, ())  # the first output token is sampled before the insert
+        if running.rejected:
+            return
         if self.release.checkpoints:
             self.release.common.checkpoint_kv_cache(req, self.tree)
         else:
@@ -433,7 +437,11 @@ class Lifecycle:
 
     def finish(self, running: Running) -> None:
         req = running.req
-        req.finished_reason = self.release.schedule_batch.FINISH_LENGTH(length=len(req.output_ids))
+        if running.rejected:
+            req.finished_reason, req.to_finish = req.to_finish, None
+        else:
+            length = len(req.output_ids)
+            req.finished_reason = self.release.schedule_batch.FINISH_LENGTH(length=length)
         with self._grouped_frees():
             if not self.tracking.finish(running.name):
                 self._release(req, insert=True)

@@ -56,6 +56,10 @@ class Queue:
         self.waiting[new.name] = Waiting(new, new.req.best_match_node)
         return hits
 
+    def wait(self, new: Running) -> None:
+        """Into the queue, without a look."""
+        self.waiting[new.name] = Waiting(new, None)
+
     def note_best_match(self, name: str, tokens: int) -> None:
         """How far the best match reached; nodes move, so it is noted at once."""
         w = self.waiting[name]

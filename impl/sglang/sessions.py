@@ -41,6 +41,8 @@ class Ledger:
     publishes: bool = False
     """Its turn that runs found nothing held when it was admitted."""
     closing: bool = False
+    rejected: tuple[str, ...] = ()
+    """Requests made of turns that the server did not accept."""
     kept: tuple[int, ...] = ()
     """Tokens of the turn whose KV it holds."""
 
@@ -66,7 +68,7 @@ class Sessions:
         return name in self.controller
 
     def turn(self, o: op.Turn) -> Running:
-        """The request that the server makes of a turn."""
+        """The request that the server makes of a turn, or of one that it does not accept."""
         ledger = self.open[o.session]
         received = _Received(
             rid=o.request,
@@ -84,8 +86,12 @@ class Sessions:
         req = self.controller.get(o.session).create_req(received, None, 1 << 31)
         tokens = tuple(req.origin_input_ids)
         running = self.lifecycle.running(o.request, o.namespace, tokens, o.priority, req)
-        running.session = o.session
-        ledger.turn, ledger.namespace = o.request, o.namespace
+        if req.to_finish is None:
+            running.session = o.session
+            ledger.turn, ledger.namespace = o.request, o.namespace
+        else:
+            running.rejected = True
+            ledger.rejected += (o.request,)
         return running
 
     def admitted(self, running: Running) -> None:
@@ -96,6 +102,7 @@ class Sessions:
 
     def ended(self, running: Running) -> None:
         """A turn finished; its session keeps the KV and goes on from its tokens."""
+        self._forget_rejected(running)
         if running.session:
             ledger = self.open[running.session]
             ledger.history = ledger.kept = running.tokens
@@ -108,9 +115,14 @@ class Sessions:
             ledger.kept, ledger.publishes = running.tokens, False
 
     def aborted(self, running: Running) -> None:
+        self._forget_rejected(running)
         if running.session:
             ledger = self.open[running.session]
             ledger.turn, ledger.publishes = "", False
+
+    def _forget_rejected(self, running: Running) -> None:
+        for ledger in self.open.values() if running.rejected else ():
+            ledger.rejected = tuple(name for name in ledger.rejected if name != running.name)
 
     def leave_queue(self, running: Running) -> None:
         """A turn that waits is aborted: the release tells its session, or forgets to."""

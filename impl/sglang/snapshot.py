@@ -161,6 +161,7 @@ class Observer:
             ledger.turn,
             ledger.publishes,
             ledger.closing,
+            ledger.rejected,
         )
         if not sessions.holds(ledger.name):
             return told

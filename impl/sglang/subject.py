@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from radixproof.impl.sglang.cache import SglangCache
@@ -283,11 +283,13 @@ class SglangSubject:
         _require(bool(o.tokens), "a turn needs tokens")
         ledger = require_session(self.cache.sessions, o.session)
         _require_pairing(not ledger.closing, "the session is closing")
-        _require_pairing(not ledger.turn, "a turn of the session is in flight")
         self._require_unknown(o.request)
-        if o.waits:
-            return self._prepared(self.cache.sessions.turn(o))
-        return self._admitted(self.cache.turn(o))
+        new = self.cache.sessions.turn(o)
+        if new.rejected:
+            self.cache.queue.wait(new)
+            return ok(accepted=0)
+        told = self._prepared(new) if o.waits else self._admitted(self.cache.turn(new, o.load_back))
+        return replace(told, values={**told.values, "accepted": 1})
 
     def _close_session(self, o: op.CloseSession) -> Outcome:
         require_session(self.cache.sessions, o.session)

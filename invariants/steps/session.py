@@ -36,12 +36,17 @@ def _freed(step: Step) -> int:
 
 
 def _same(step: Step, old: Session, new: Session) -> bool:
-    """Alike but for the index of the last node, which may shift."""
+    """Alike but for the index of the last node, which may shift, and who was turned away."""
     ends = [
         view.nodes[s.last_node].id if s.last_node >= 0 else s.last_node
         for view, s in ((step.before, old), (step.after, new))
     ]
-    return ends[0] == ends[1] and replace(old, last_node=0) == replace(new, last_node=0)
+    plain = [replace(s, last_node=0, rejected=()) for s in (old, new)]
+    return ends[0] == ends[1] and plain[0] == plain[1]
+
+
+def _accepted(step: Step) -> bool:
+    return is_ok(step) and bool(step.outcome.values.get("accepted", 1))
 
 
 @step_invariant(
@@ -90,8 +95,8 @@ def an_opened_session_is_empty(step: Step) -> Iterator[Fault]:
 @step_invariant(
     "S-session-3",
     op.Turn,
-    formula="ok => tokens of the turn = history ++ the new ones; its namespace and priority as"
-    " given; it is in flight",
+    formula="accepted => tokens of the turn = history ++ the new ones; its namespace and priority"
+    " as given; it is in flight",
     without_it="The model would answer another conversation than the client has.",
     taught_by="a corrupted step",
     holds_under=WITH_SESSIONS,
@@ -101,7 +106,7 @@ def a_turn_goes_on_from_the_history(step: Step) -> Iterator[Fault]:
     o = step.operation
     assert isinstance(o, op.Turn)
     before = _named(step.before, o.session)
-    if not is_ok(step) or before is None:
+    if not _accepted(step) or before is None:
         return
     waiting = (c for c in step.after.candidates if c.name == o.request)
     turn = _running(step.after, o.request) or next(waiting, None)
@@ -111,6 +116,32 @@ def a_turn_goes_on_from_the_history(step: Step) -> Iterator[Fault]:
     after = _named(step.after, o.session)
     if after is None or (after.turn, after.history) != (o.request, before.history):
         yield Fault(f"turn {o.request} is not in flight")
+
+
+@step_invariant(
+    "S-session-9",
+    op.Turn,
+    formula="ok => accepted iff no turn of the session is in flight; if not, the session, all"
+    " requests, receipts and data are as before",
+    without_it="Two turns would run on the same slots, or none for ever.",
+    taught_by="a corrupted step",
+    holds_under=WITH_SESSIONS,
+)
+def a_session_has_one_turn_in_flight(step: Step) -> Iterator[Fault]:
+    """A turn is accepted when no other one of its session is in flight, and only then."""
+    assert isinstance(step.operation, op.Turn)
+    before = _named(step.before, step.operation.session)
+    if not is_ok(step) or before is None:
+        return
+    if _accepted(step) == bool(before.turn):
+        told = "accepted" if before.turn else "turned away"
+        yield Fault(f"a turn was {told}, in flight is {before.turn or 'none'}")
+    if _accepted(step):
+        return
+    after = _named(step.after, before.name)
+    if after is None or not _same(step, before, after):
+        yield Fault(f"session {before.name} changed for a turn that was not accepted")
+    yield from unchanged(step, "pools", "receipts", "requests", "nodes", "full_to_swa")
 
 
 @step_invariant(

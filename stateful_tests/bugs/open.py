@@ -76,6 +76,31 @@ OPEN = {
             frozenset({"an-admitted-request-gets-its-prefixs-state"}),
         ),
         OpenDefect(
+            "rejected-turn-frees-its-session",
+            "a turn that is rejected because one is in flight takes that one's mark away: the third"
+            " turn runs on the same slots",
+            "",
+            "0.5.12.post1",
+            "0.5.23",
+            frozenset({"a-session-has-one-turn-in-flight"}),
+        ),
+        OpenDefect(
+            "rejected-turn-takes-the-session",
+            "a turn that is rejected beside the first turn of its session stops the scheduler",
+            "0.5.21",
+            "0.5.22",
+            "0.5.23",
+            frozenset({"no-crash"}),
+        ),
+        OpenDefect(
+            "retraction-taken-for-an-end",
+            "a session takes a retracted turn for one that finished: the next is let in beside it",
+            "",
+            "0.5.12.post1",
+            "0.5.23",
+            frozenset({"a-session-has-one-turn-in-flight", "a-turn-goes-on-from-the-history"}),
+        ),
+        OpenDefect(
             "thinking-after-retraction",
             "with strip_thinking_cache a request that was retracted frees slots of the tree when it"
             " ends",
@@ -84,6 +109,15 @@ OPEN = {
             "0.5.23",
             frozenset({"device-slots-have-one-owner"}),
             environment={"strip_thinking_cache": "1"},
+        ),
+        OpenDefect(
+            "token-that-was-not-computed",
+            "speculation without overlap: a session takes a draft's slot for the last token",
+            "0.5.14",
+            "0.5.15",
+            "0.5.23",
+            frozenset({"sessions-keep-the-kv-of-their-tokens"}),
+            environment={"disable_overlap_schedule": "1"},
         ),
     )
 }

@@ -205,7 +205,10 @@ def _endings(run: Run) -> list[op.Operation]:
     ends = legal_budget.computes_them(state)
     if state.config.has_mamba:  # a request that a load brings a state to cannot end before it has
         ends += _loads_run(run.states)
-    ends += [op.Abort(r.name) for r in state.requests]
+    away = {name for s in state.sessions for name in s.rejected}
+    for r in state.requests:
+        computed = r.name in away and r.committed > 0
+        ends.append(op.Finish(r.name) if computed else op.Abort(r.name))
     ends += [op.Abort(c.name) for c in state.candidates]
     ends += [op.CloseSession(s.name) for s in state.sessions]
     for receipt in state.receipts:

@@ -29,9 +29,9 @@ def draw(s: Situation, choose: Chooser) -> op.Operation | None:
 def _turn(s: Situation, session: Session, choose: Chooser) -> op.Turn | op.CloseSession | None:
     """A few new tokens; a conversation that has become long is closed."""
     free, size = unused(s.state), s.state.config.page_size
-    if session.turn or session.closing or not free:
+    if session.closing or not free or (session.turn and not choose.chance(25)):
         return None
-    if len(session.history) > 2 * s.longest * size:
+    if not session.turn and len(session.history) > 2 * s.longest * size:
         return op.CloseSession(session.name)
     namespace = session.namespace if session.history else choose.pick(s.namespaces)
     count = choose.pick((1, size, size + 1, 2 * size, 3 * size))

@@ -19,6 +19,10 @@ def why_illegal(state: Snapshot, operation: op.Operation) -> str | None:
             return _why_no_turn(state, operation)
         case op.ReleaseWindow() if any(s.turn == operation.request for s in state.sessions):
             return "the early release of a session's window is not driven"
+        case op.Decode() | op.SlideWindow() | op.Retract() if _rejected(state, operation.request):
+            return "a turn that is not accepted ends with its first forward pass"
+        case op.Abort() if _rejected(state, operation.request) and _runs(state, operation.request):
+            return "a turn that is not accepted ends with its first forward pass"
         case op.Retract() if _has_no_output(state, operation.request):
             return "a turn is retracted from a decode batch, which computes its first output token"
         case _:
@@ -29,8 +33,6 @@ def _why_no_turn(state: Snapshot, turn: op.Turn) -> str | None:
     session = named(state, turn.session)
     if session is None or session.closing:
         return "without an open session it is a request that the server answers with an error"
-    if session.turn:
-        return "a turn of the session is in flight"
     if session.history and turn.namespace != session.namespace:
         return "the history was computed in another namespace"
     return None
@@ -47,3 +49,12 @@ def _has_no_output(state: Snapshot, request: str) -> bool:
         r.name == request and r.name in turns and r.committed <= r.prompt_len
         for r in state.requests
     )
+
+
+def _rejected(state: Snapshot, request: str) -> bool:
+    return any(request in s.rejected for s in state.sessions)
+
+
+def _runs(state: Snapshot, request: str) -> bool:
+    """It was computed."""
+    return any(r.name == request and r.committed > 0 for r in state.requests)

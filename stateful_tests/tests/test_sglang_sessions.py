@@ -87,6 +87,22 @@ QUEUED = (
     op.CloseSession("s"),
 )
 """Turns that are aborted before they are computed."""
+AT_ONCE = (
+    op.OpenSession("s"),
+    op.Turn("s", "r1", (1, 2)),
+    op.Prefill("r1", 2),
+    op.Finish("r1"),
+    op.Turn("s", "r2", (2,)),
+    op.Prefill("r2", 2),
+    op.Turn("s", "r3", (1, 1, 1)),
+    op.Proceed("r3"),
+    op.Prefill("r3", 1),
+    op.Decode("r2", (1,)),
+    op.Finish("r3"),
+    op.Finish("r2"),
+    op.CloseSession("s"),
+)
+"""A turn that is sent while one is in flight."""
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +150,15 @@ def test_a_conversation_holds(
 def test_turns_may_be_aborted_in_the_queue(latest: ReleaseProcess) -> None:
     coverage = Coverage()
     assert replay_on(latest, Trace(CONFIG, QUEUED), coverage=coverage) is None
+    assert {kind for _, kind in coverage.outcomes} == {"ok"}
+
+
+@pytest.mark.parametrize("version", ["0.5.23", "0.5.12.post1"])
+def test_a_second_turn_at_once_is_turned_away(version: str) -> None:
+    """It is a request of one token, which ends by itself and leaves the turn in flight alone."""
+    coverage = Coverage()
+    with start(f"sglang=={version}", PYTHON, {}) as running:
+        assert replay_on(running, Trace(CONFIG, AT_ONCE), coverage=coverage) is None
     assert {kind for _, kind in coverage.outcomes} == {"ok"}
 
 
@@ -277,6 +302,16 @@ def test_a_wrong_step_is_seen(steps: list[Observed], wrong: str) -> None:
     assert slug in {v.slug for v in check_step(before, o, outcome, changed)}
 
 
+def test_a_turn_beside_another_is_seen(steps: list[Observed]) -> None:
+    """Accepted though one is in flight; turned away though none is."""
+    slug = "a-session-has-one-turn-in-flight"
+    before, o, outcome, after = next(s for s in steps if isinstance(s[1], op.Turn))
+    busy = replace(before, sessions=(replace(before.sessions[0], turn="x"),))
+    assert slug in {v.slug for v in check_step(busy, o, outcome, after)}
+    away = replace(outcome, values={"accepted": 0})
+    assert slug in {v.slug for v in check_step(before, o, away, before)}
+
+
 def test_a_close_that_does_not_close_is_seen(steps: list[Observed]) -> None:
     before, o, outcome, after = steps[-1]
     assert not after.sessions
@@ -406,5 +441,6 @@ def test_a_release_without_sessions_is_refused_in_a_line(
 def test_every_rule_of_sessions_is_shown_to_fail() -> None:
     shown = {slug for slug, _ in HELD.values()} | {slug for _, slug, _ in STEPS.values()}
     shown |= {slug for *_, slug in BROKEN.values()} | {"sessions-keep-their-window"}
+    shown |= {"a-session-has-one-turn-in-flight"}
     rules = {s for s, i in CATALOGUE.items() if i.family in ("sessions", "steps.session")}
     assert rules <= shown
