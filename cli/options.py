@@ -131,7 +131,7 @@ def limits_of(args: argparse.Namespace) -> Limits:
         if MAMBA in components and not tracks and args.page_size not in (None, 1):
             raise UsageError("--page-size must be 1 with mamba, without a tracking buffer")
         if MAMBA in components and args.bigram:
-            raise UsageError("--bigram goes without mamba")
+            raise UsageError("--bigram goes without mamba: SGLang makes no pairs beside states")
     budget = bool(getattr(args, "budget", False))
     if budget and components is not None and MAMBA in components:
         raise UsageError("--budget goes without mamba")

@@ -149,7 +149,7 @@ class CacheConfig:
             if self.has_host and self.pool_slots(f"host_{c}") == 0:
                 raise ConfigError(f"host_{c}_slots must be at least one page with a host tier")
         if self.has_mamba and self.bigram:
-            raise ConfigError("bigram keys with mamba are not specified")
+            raise ConfigError("bigram keys go without mamba: SGLang makes no pairs beside states")
         if self.ranks > MOST_RANKS:
             raise ConfigError(f"ranks must be at most {MOST_RANKS}, not {self.ranks}")
         self._require_tracking()

@@ -156,6 +156,9 @@ def require_possible(release: Release, config: CacheConfig) -> None:
         raise ConfigError("the cache of this release evicts by recency alone: eviction_policy lru")
     if config.tracks_states and release.result_processor is None:
         raise ConfigError("mamba_strategy extra_buffer is driven from SGLang 0.5.13 on")
+    longer = config.page_size > config.mamba_chunk_size
+    if config.tracks_states and longer and not release.tracks_long_pages:
+        raise ConfigError("this release loses states where page_size exceeds mamba_chunk_size")
     if config.load_back_threshold < 1:
         raise ConfigError("SGLang loads back at least one token: load_back_threshold >= 1")
     if config.sessions:
@@ -195,7 +198,8 @@ def _require_sessions(release: Release, config: CacheConfig) -> None:
 def has_pages_for_layers(config: CacheConfig) -> bool:
     """Until 0.5.21 a page-first host pool, when made, reads as many pages as it has layers."""
     pools = [p for p in config.pools if p in ("host_full", "host_swa")]
-    return not config.has_mamba or all(config.pool_slots(p) >= LAYERS for p in pools)
+    pages = [config.pool_slots(p) // config.page_size for p in pools]
+    return not config.has_mamba or all(n >= LAYERS for n in pages)
 
 
 def _request_table(release: Release, config: CacheConfig) -> Any:

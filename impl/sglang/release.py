@@ -92,6 +92,9 @@ class Release:
         self.schedule_policy = _module("sglang.srt.managers.schedule_policy")
         self.result_processor = _result_processor()
         """Looks at the results of batches; ``None`` until 0.5.12, where the scheduler does."""
+        self.tracks_long_pages = "state_chunk_size" in inspect.getsource(self.schedule_batch)
+        """A page may be longer than a chunk of states. Until 0.5.18 the attention backend takes the
+        states at the ends of chunks for those at the ends of pages."""
         self.SamplingParams = _module("sglang.srt.sampling.sampling_params").SamplingParams
         self.context = _module_or_none("sglang.srt.runtime_context")
         self.session_controller = _session_controller(self.UnifiedRadixCache)

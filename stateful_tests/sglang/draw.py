@@ -46,6 +46,8 @@ class Shape:
     """The cache has KV events."""
     hosts_all_three: bool
     """There is a host tier for FULL, SWA and MAMBA together."""
+    tracks_long_pages: bool
+    """With a tracking buffer a page may be longer than a chunk of states."""
     disables_in_place: bool
     """A server whose caching is disabled has this cache."""
     has_strategies: bool
@@ -74,6 +76,9 @@ def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
         requests = choose.pick((2, 3, 1, 4))
         slots = requests * legal_states.slots_per_request(config) + choose.pick(_spare(config))
         config = replace(config, mamba_slots=slots)
+    if config.tracks_states and not shape.tracks_long_pages:
+        chunk = max(config.page_size, config.mamba_chunk_size)
+        config = replace(config, mamba_chunk_size=chunk)
     if config.has_mamba and config.has_swa and not shape.hosts_all_three:
         config = replace(config, host_full_slots=0, host_swa_slots=0, host_mamba_slots=0)
     if config.disable:

@@ -149,6 +149,7 @@ def shape_of(release: Release) -> Shape:
         host_larger_than_device=release.host_larger_than_device,
         tells_events=TELLS_NO_EVENTS not in release.options,
         hosts_all_three=release.hosts_all_three,
+        tracks_long_pages=release.tracks_long_pages,
         disables_in_place=DISABLES_ELSEWHERE not in release.options,
         has_strategies=RECENCY_ALONE not in release.options,
     )

@@ -25,7 +25,7 @@ STATES = {"components": (FULL, MAMBA), "swa_slots": 0, "host_swa_slots": 0}
         ({"swa_slots": 0}, "swa_slots"),
         ({"host_swa_slots": 0}, "host_swa_slots"),
         ({**STATES, "mamba_slots": 0}, "mamba_slots"),
-        ({**STATES, "bigram": True}, "bigram keys with mamba"),
+        ({**STATES, "bigram": True}, "bigram keys go without mamba"),
         ({**STATES, "page_size": 2}, "page_size must be 1"),
     ],
 )
