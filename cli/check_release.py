@@ -10,9 +10,16 @@ from typing import Any
 
 from radixproof.cli import as_json
 from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
-from radixproof.cli.options import limits_of, writable
+from radixproof.cli.options import writable
 from radixproof.cli.progress import meter
-from radixproof.cli.releases import flags_of, judgement_text, process_of, reach_of
+from radixproof.cli.releases import (
+    flags_of,
+    judgement_text,
+    limits_on,
+    process_of,
+    reach_of,
+    require_storage,
+)
 from radixproof.model.config import MAMBA
 from radixproof.model.options import NO_SESSIONS, TELLS_NO_EVENTS
 from radixproof.stateful_tests.profiles import PROFILES
@@ -22,13 +29,14 @@ from radixproof.stateful_tests.sglang.process import ReleaseProcess
 
 def run(args: argparse.Namespace) -> int:
     target, profile = writable(args.json), PROFILES[args.profile]
-    limits = replace(limits_of(args), ranks=args.ranks)
+    limits = replace(limits_on(args), ranks=args.ranks)
     if args.ranks and MAMBA in (limits.components or ()):
         raise UsageError("--ranks goes without mamba so far")
     plan = Plan(
         profile.rounds * profile.walks, args.time, limits, reach_of(args), relation=args.relation
     )
     with process_of(args) as process:
+        require_storage(args, process)
         if limits.kv_events and TELLS_NO_EVENTS in process.about["options"]:
             raise UsageError(f"{args.subject}: the cache of this release tells no KV events")
         if limits.sessions and NO_SESSIONS in process.about["options"]:

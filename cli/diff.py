@@ -14,12 +14,19 @@ from radixproof.cli.options import (
     add_json,
     add_limits,
     add_sessions,
-    limits_of,
     natural,
     seconds,
     writable,
 )
-from radixproof.cli.releases import add_release, environment_of, is_release, reach_of, start
+from radixproof.cli.releases import (
+    add_release,
+    environment_of,
+    is_release,
+    limits_on,
+    reach_of,
+    require_storage,
+    start,
+)
 from radixproof.cli.report import counterexample_text, keep
 from radixproof.impl.sglang.wheels import RUST
 from radixproof.stateful_tests.corpus import load
@@ -56,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("diff takes --subject twice, each sglang==VERSION or sglang:PATH")
     begin = monotonic()
     with _process(args, 0) as left, _process(args, 1) as right:
+        for process in (left, right):
+            require_storage(args, process)
         pair = Pair(left, right)
         found, traces = _compare(args, pair, begin)
         names = left.source.name, right.source.name
@@ -92,7 +101,7 @@ def _compare(
     count = TRACES if args.time is None else 1 << 30
     in_time = (lambda _: monotonic() - begin < args.time) if args.time else (lambda _: True)
     seeds = range(first, first + count)
-    return first_difference(pair, seeds, limits_of(args), reach_of(args), in_time)
+    return first_difference(pair, seeds, limits_on(args), reach_of(args), in_time)
 
 
 def _process(args: argparse.Namespace, which: int) -> ReleaseProcess:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 
 from radixproof.cli.errors import UsageError
-from radixproof.cli.options import positive
+from radixproof.cli.options import limits_of, positive
 from radixproof.cli.report import counterexample_text, keep, links_text
 from radixproof.impl.sglang.wheels import (
     CORES,
@@ -19,8 +20,9 @@ from radixproof.impl.sglang.wheels import (
     require_packages,
 )
 from radixproof.invariants.catalogue import number_judged
-from radixproof.model.config import MOST_RANKS
+from radixproof.model.config import MAMBA, MOST_RANKS
 from radixproof.model.options import COPIES_LATER_STATES, COPIES_LATER_WINDOWS
+from radixproof.stateful_tests.configs import Limits
 from radixproof.stateful_tests.sglang.judge import Judgement
 from radixproof.stateful_tests.sglang.legal import Reach
 from radixproof.stateful_tests.sglang.process import ReleaseProcess, Unusable
@@ -46,6 +48,11 @@ def add_release(parser: argparse.ArgumentParser) -> None:
         choices=PROMISES,
         metavar="OPTION",
         help=f"judge a release that does not follow it by a later rule: {', '.join(PROMISES)}",
+    )
+    group.add_argument(
+        "--storage",
+        action="store_true",
+        help="with a storage tier (L3): check and diff draw one, replay wants a trace with one",
     )
     group.add_argument("--quotas", action="store_true", help="load back with quotas")
     group.add_argument(
@@ -108,6 +115,25 @@ def process_of(args: argparse.Namespace) -> ReleaseProcess:
         flag = "--host-locks" if args.host_locks else "--relation"
         raise UsageError(f"{flag} goes with --core python: a Rust core does not show its locks")
     return start(args.subject, args.core, environment_of(args))
+
+
+def limits_on(args: argparse.Namespace) -> Limits:
+    """The limits of a run on a release, with its storage tier if that is asked for."""
+    limits = limits_of(args)
+    if not args.storage:
+        return limits
+    if MAMBA in (limits.components or ()):
+        raise UsageError("--storage goes without mamba")
+    if limits.sessions or limits.budget or getattr(args, "ranks", None):
+        raise UsageError("--storage goes without --sessions, --budget and --ranks so far")
+    return replace(limits, storage=True, host=True)
+
+
+def require_storage(args: argparse.Namespace, process: ReleaseProcess) -> None:
+    """Raises ``UsageError`` where a storage tier is asked for that the release has not."""
+    if args.storage and not process.about["storage"]:
+        name = process.source.name
+        raise UsageError(f"{name}: the unified cache of this release has no storage tier")
 
 
 def start(subject: str, core: str, environment: Mapping[str, str]) -> ReleaseProcess:

@@ -9,7 +9,14 @@ from pathlib import Path
 from radixproof.cli import as_json
 from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
 from radixproof.cli.options import add_json, add_subject, subject_of, writable
-from radixproof.cli.releases import add_ranks, add_release, is_release, process_of, reach_of
+from radixproof.cli.releases import (
+    add_ranks,
+    add_release,
+    is_release,
+    process_of,
+    reach_of,
+    require_storage,
+)
 from radixproof.cli.report import counterexample_text, links_text
 from radixproof.stateful_tests.corpus import load
 from radixproof.stateful_tests.lockstep import Coverage
@@ -50,8 +57,11 @@ def run(args: argparse.Namespace) -> int:
         trace = replace(trace, config=replace(trace.config, ranks=args.ranks))
     if args.relation and trace.config.sessions:
         raise UsageError("--relation goes without sessions: what is proved has none")
+    if args.storage and trace.config.storage is None:
+        raise UsageError(f"{args.trace}: its configuration has no storage tier")
     if is_release(args.subject):
         with process_of(args) as process:
+            require_storage(args, process)
             found = replay_on(
                 process,
                 trace,

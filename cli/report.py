@@ -113,8 +113,12 @@ def operation_text(operation: Operation) -> str:
 def config_text(config: CacheConfig) -> str:
     """The fields that differ from the defaults, and the components."""
     plain = CacheConfig().to_json()
-    changed = {k: v for k, v in config.to_json().items() if v != plain[k] and k != "components"}
+    changed = {k: v for k, v in config.to_json().items() if v != plain.get(k)}
+    changed.pop("components", None)
     words = ["+".join(config.components), f"page {config.page_size}"]
+    storage = changed.pop("storage", None)
+    if storage is not None:
+        words += [f"storage with {', '.join(f'{k} {v}' for k, v in storage.items())}"]
     changed.pop("page_size", None)
     return ", ".join(words + [f"{k} {v}" for k, v in changed.items()])
 

@@ -73,7 +73,22 @@ def side(snapshot: Snapshot, other: Snapshot | None, mark: str, faults: set[int]
         elif other is not None and theirs[prefix].strip() != line.strip():
             sign = "~"
         out.append(f"{sign} {line}{'   <-- here' if i in faults else ''}")
-    return out or ["  (empty)"]
+    return (out or ["  (empty)"]) + storage_lines(snapshot)
+
+
+def storage_lines(snapshot: Snapshot) -> list[str]:
+    """What is under way between host and store, and how much is stored."""
+    s = snapshot.storage
+    if s is None:
+        return []
+    lines = [
+        f"prefetch of {p.request}: {p.completed} of {p.span} tokens from {p.start} on"
+        for p in s.prefetches
+    ]
+    lines += [f"being written: {_name(snapshot.nodes[b.node])}" for b in s.backups if b.node >= 0]
+    lines += [f"on their way back: {c} {list(slots)}" for c, slots in s.releasing.items() if slots]
+    stored = ", ".join(f"{len(pages)} pages of {c}" for c, pages in s.pages.items())
+    return [f"  storage: {line}" for line in (*lines, f"{stored or 'nothing'} stored")]
 
 
 def before_and_after(

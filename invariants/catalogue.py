@@ -29,6 +29,7 @@ WITH_SWA = "with sliding-window attention"
 WITH_MAMBA = "with recurrent states"
 SEVERAL_RANKS = "with several ranks"
 WITH_SESSIONS = "of servers with streaming sessions"
+WITH_STORAGE = "with a storage tier"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from radixproof.invariants import (  # noqa: F401, I001
     transfers,
     data,
     buffers,
+    storage,
     idle,
     sessions,
 )
@@ -32,6 +33,7 @@ from radixproof.invariants.steps import (  # noqa: F401
     waiting,
     scheduler,
     environment,
+    storage as _storage_steps,
     events,
     answers,
     refusals,

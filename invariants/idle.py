@@ -24,6 +24,8 @@ def nothing_is_held_when_idle(view: View) -> Iterator[Fault]:
         return
     if any(s.row for s in view.sessions):
         return
+    if view.storage is not None and (view.storage.work or view.storage.releasing):
+        return
     tree = dict.fromkeys(view.pools, 0)
     for i, n in enumerate(view.nodes):
         if n.pending is not None:

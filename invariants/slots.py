@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from radixproof.invariants.catalogue import WITH_HOST, WITH_SWA, state_invariant
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
-from radixproof.model.snapshot import Request
+from radixproof.model.snapshot import Request, Slots
 
 FREE = -1
 REQUEST = -2
 SESSION = -3
+STORAGE = -4
 
 
 @state_invariant(
@@ -29,13 +30,14 @@ def device_slots_have_one_owner(view: View) -> Iterator[Fault]:
 
 @state_invariant(
     "I-21",
-    formula="all host slots: one of {free, a position of a node}",
+    formula="all host slots: one of {free, a position of a node, a position of a prefetch's buffer,"
+    " on its way back from storage}",
     without_it="As on the device: shared host slots mix prefixes, lost ones shrink the tier.",
     taught_by="SGLang 26556, M-31",
     holds_under=WITH_HOST,
 )
 def host_slots_have_one_owner(view: View) -> Iterator[Fault]:
-    """Every host slot is free or one node's, and only one of these."""
+    """Every host slot is free, one node's or a prefetch's, and only one of these."""
     if not view.config.has_host:
         return
     for component in view.config.components:
@@ -44,7 +46,16 @@ def host_slots_have_one_owner(view: View) -> Iterator[Fault]:
             for i, n in enumerate(view.nodes)
             if (p := n.placement(component)) is not None and p.host is not None
         ]
+        claims += _storage_claims(view, component)
         yield from _ownership(view, f"host_{component}", claims)
+
+
+def _storage_claims(view: View, component: str) -> list[tuple[Slots, int]]:
+    """Host slots that lie between the tree and the free list."""
+    if view.storage is None:
+        return []
+    claims = [(p.slots.get(component, ()), STORAGE) for p in view.storage.prefetches]
+    return [*claims, (view.storage.releasing.get(component, ()), STORAGE)]
 
 
 @state_invariant(
@@ -186,6 +197,7 @@ def _ownership(
 
 def _who(view: View, owner: int) -> str:
     special = {FREE: "the free list", REQUEST: "a request", SESSION: "a session"}
+    special |= {STORAGE: "the storage tier"}
     return special.get(owner) or view.name(owner)
 
 

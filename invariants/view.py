@@ -25,6 +25,7 @@ from radixproof.model.snapshot import (
     Snapshot,
     Transfer,
 )
+from radixproof.model.storage import StorageState
 
 
 class View:
@@ -140,6 +141,11 @@ class View:
     def sessions(self) -> tuple[Session, ...]:
         self.reading.add("sessions")
         return self.snapshot.sessions
+
+    @property
+    def storage(self) -> StorageState | None:
+        self.reading.add("storage")
+        return self.snapshot.storage
 
     # Derived from the nodes
 

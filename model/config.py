@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from radixproof.model.errors import ConfigError
+from radixproof.model.storage import StorageConfig
 
 FULL = "full"
 SWA = "swa"
@@ -97,6 +98,8 @@ class CacheConfig:
     """So many caches, each with pools of its own, that do the same together (domain.md 6.13)."""
     sessions: bool = False
     """The server has streaming sessions (model/session_operations.py); a release's alone."""
+    storage: StorageConfig | None = None
+    """A storage tier below the host tier (domain.md 6.12); ``None``: there is none."""
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -153,6 +156,10 @@ class CacheConfig:
         if self.ranks > MOST_RANKS:
             raise ConfigError(f"ranks must be at most {MOST_RANKS}, not {self.ranks}")
         self._require_tracking()
+        if self.storage is not None and not isinstance(self.storage, StorageConfig):
+            raise ConfigError("storage must be a StorageConfig or None")
+        if self.storage is not None and (not self.has_host or self.disable):
+            raise ConfigError("a storage tier lies below a host tier: host_full_slots >= 1")
 
     def _require_tracking(self) -> None:
         """What a server refuses where it starts, with and without a tracking buffer."""
@@ -249,7 +256,11 @@ class CacheConfig:
         return int(getattr(self, f"{pool}_slots"))
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "components": list(self.components)}
+        """``storage`` stands there only if there is one, so that older traces stay as they are."""
+        raw = {**asdict(self), "components": list(self.components)}
+        if self.storage is None:
+            del raw["storage"]
+        return raw
 
     @classmethod
     def from_json(cls, raw: object) -> CacheConfig:
@@ -263,4 +274,6 @@ class CacheConfig:
         components = values.get("components", [FULL, SWA])
         if not isinstance(components, list) or not all(isinstance(c, str) for c in components):
             raise ConfigError(f"components must be a list of names, not {components!r}")
+        if values.get("storage") is not None:
+            values["storage"] = StorageConfig.from_json(values["storage"])
         return cls(**{**values, "components": tuple(components)})

@@ -20,6 +20,7 @@ from radixproof.model.config import FULL
 from radixproof.model.session_operations import CloseSession as CloseSession
 from radixproof.model.session_operations import OpenSession as OpenSession
 from radixproof.model.session_operations import Turn as Turn
+from radixproof.model.storage_operations import STORAGE_OPERATIONS, StorageOperation
 
 Tokens = tuple[int, ...]
 
@@ -392,6 +393,7 @@ Operation = (
     | OpenSession
     | Turn
     | CloseSession
+    | StorageOperation
 )
 
 OPERATIONS: dict[str, type[Operation]] = {
@@ -428,5 +430,10 @@ SESSION_OPERATIONS: dict[str, type[Operation]] = {
     "close_session": CloseSession,
 }
 """What traces of servers with sessions have beside them."""
-EVERY_OPERATION = {**OPERATIONS, **SESSION_OPERATIONS}
+EVERY_OPERATION: dict[str, type[Operation]] = {
+    **OPERATIONS,
+    **SESSION_OPERATIONS,
+    **STORAGE_OPERATIONS,
+}
+"""With those of servers with sessions, and of caches with a storage tier: not specified."""
 NAMES: dict[type[Operation], str] = {cls: name for name, cls in EVERY_OPERATION.items()}

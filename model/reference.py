@@ -27,6 +27,7 @@ from radixproof.model.payload import NEVER_WRITTEN, advance_state, kv_tags
 from radixproof.model.snapshot import Snapshot
 from radixproof.model.state import DEVICE, HOST, Receipt, Request, State
 from radixproof.model.state_slots import dispose_of_state
+from radixproof.model.storage import NO_STORAGE
 from radixproof.model.transfers import (
     MAX_UNFINISHED_LOADS,
     acknowledge,
@@ -45,10 +46,12 @@ class ReferenceModel:
     name = "model"
 
     def __init__(self, config: CacheConfig, rules: Rules = THE_RULES) -> None:
-        """Raises ``ConfigError`` for what is a server's and for several ranks: not specified."""
+        """Raises ``ConfigError`` for what is a server's, ranks and storage: not specified."""
         config.require_no_server()
         if config.ranks > 1:
             raise ConfigError(NO_RANKS)
+        if config.storage is not None:
+            raise ConfigError(NO_STORAGE)
         self.config = config
         self.rules = rules
         self.state = self._new_state()
@@ -61,8 +64,10 @@ class ReferenceModel:
         return state
 
     def apply(self, operation: op.Operation) -> Outcome:
-        perform: Callable[[Any], Outcome] = getattr(self, f"_{op.NAMES[type(operation)]}")
         self.state.events = []
+        if op.NAMES[type(operation)] not in op.OPERATIONS:
+            return error(ErrorKind.ARGUMENT, "only servers do this")
+        perform: Callable[[Any], Outcome] = getattr(self, f"_{op.NAMES[type(operation)]}")
         try:
             return perform(operation)
         except IllegalUse as illegal:

@@ -14,6 +14,7 @@ from typing import Any
 
 from radixproof.model.blocks import Event
 from radixproof.model.config import CacheConfig
+from radixproof.model.storage import StorageState
 
 ROOT = -1
 """Index that stands for the root."""
@@ -136,11 +137,12 @@ class Transfer:
 class Receipt:
     """A live lock receipt.
 
-    ``owner`` is ``client``, ``request``, ``session``, ``write`` or ``load``; ``name`` the holder,
-    request or session ('' for transfers). It covers, on the path of ``anchor``: FULL from token
-    ``full_start`` on (``None``: nothing) and SWA from ``swa_start`` on (``None``: nothing). A start
-    is the position of the topmost covered node's first token, 0 when the walk reached the root.
-    ``state``: it covers the anchor's MAMBA state.
+    ``owner`` is ``client``, ``request``, ``session``, ``write`` or ``load``, with a storage tier
+    ``prefetch`` or ``backup`` as well; ``name`` the holder, request or session ('' for transfers
+    and backups). It covers, on the path of ``anchor``: FULL from token ``full_start`` on (``None``:
+    nothing) and SWA from ``swa_start`` on (``None``: nothing). A start is the position of the
+    topmost covered node's first token, 0 when the walk reached the root. ``state``: it covers the
+    anchor's MAMBA state.
     """
 
     tier: str
@@ -266,6 +268,8 @@ class Snapshot:
     """KV events of the operation that led to this state; of the construction, in a new cache."""
     sessions: tuple[Session, ...] = ()
     """Sorted by name."""
+    storage: StorageState | None = None
+    """The storage tier; ``None``: there is none."""
 
     def canonical(self) -> dict[str, Any]:
         """The state with slots and ids renamed away: equal iff two subjects agree."""
@@ -364,6 +368,7 @@ class _Canonical:
             "sessions": [self.session(x) for x in s.sessions],
             "full_to_swa": mapped,
             "free": {name: len(pool.free_pages) for name, pool in s.pools.items()},
+            "storage": self.storage(s.storage),
             **{name: getattr(s, name) for name in _COMPARED_AS_THEY_ARE},
         }
 
@@ -399,6 +404,22 @@ class _Canonical:
         if r.state_source is not None:
             return (self.rename("mamba", own), "copy", self.held("mamba", (r.state_source,)))
         return (self.held("mamba", own),)
+
+    def storage(self, found: StorageState | None) -> tuple[Any, ...] | None:
+        """Host slots renamed; what a worker does next, and what is stored, as it is."""
+        if found is None:
+            return None
+        prefetches = [
+            (p.request, p.tokens, p.start, p.anchor, p.completed, p.terminated, self.hosts(p.slots))
+            for p in found.prefetches
+        ]
+        backups = [(b.node, b.hashes, self.hosts(b.slots)) for b in found.backups]
+        releasing = {c: len(slots) for c, slots in found.releasing.items()}
+        rest = (found.occupied, found.capacity, found.clock, found.work, found.pages)
+        return (prefetches, backups, releasing, *rest)
+
+    def hosts(self, slots: Mapping[str, Slots]) -> dict[str, Slots]:
+        return {c: self.rename(f"host_{c}", held) for c, held in slots.items()}
 
     def move(self, m: Move) -> tuple[Any, ...]:
         host = f"host_{m.component}"

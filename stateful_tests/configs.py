@@ -43,6 +43,9 @@ class Limits:
     def tracks_states(self) -> bool:
         return self.mamba_strategy not in (None, NO_BUFFER)
 
+    storage: bool = False
+    """There is a storage tier (releases only), and so a host tier."""
+
     def admit(self, config: CacheConfig) -> bool:
         """Whether a configuration lies within the limits."""
         wanted = (

@@ -34,6 +34,8 @@ class Situation:
     """The stream whose copies run as late as they may, mostly; none: ''."""
     weights: dict[str, int] = field(default_factory=dict)
     """Operation name -> weight in this run; 0 switches it off."""
+    remembered: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
+    """Namespaces and tokens that were cached once; noted with a storage tier only."""
 
 
 Generator = Callable[[Situation, Chooser], op.Operation | None]

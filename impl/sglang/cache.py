@@ -24,6 +24,7 @@ from radixproof.impl.sglang.lifecycle import SAMPLED, Admitted, Lifecycle, Runni
 from radixproof.impl.sglang.pools import Built
 from radixproof.impl.sglang.queue import Queue
 from radixproof.impl.sglang.sessions import Sessions
+from radixproof.impl.sglang.storage import StorageTier
 from radixproof.impl.sglang.tracking import Snapshotted
 from radixproof.impl.sglang.transfers import Moves, TransferLog
 from radixproof.model import operations as op
@@ -72,6 +73,9 @@ class SglangCache:
         self.budget = Budget(self.lifecycle, self.requests)
         self.sessions = Sessions(self.lifecycle, self.requests)
         self.queue = Queue(self.lifecycle, self.requests, self.budget, self.sessions)
+        self.storage: StorageTier | None = None
+        if self.config.storage is not None:
+            self.storage = StorageTier(built, self.lifecycle.prefix_len)
         self.locks: dict[str, Held] = {}
         self.host_locks: dict[str, Held] = {}
 
@@ -411,6 +415,11 @@ class SglangCache:
         self.sessions.forget_all()
         self.built.requests.clear()
         self.built.allocator.clear()
+
+    def close(self) -> None:
+        """End what runs beside the scheduler."""
+        if self.storage is not None:
+            self.storage.close()
 
 
 def _held(locks: dict[str, Held], holder: str, tier: str) -> Held:

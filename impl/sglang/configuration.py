@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,10 +39,7 @@ def server_arguments(config: CacheConfig) -> SimpleNamespace:
         hicache_ratio=host_ratio(config),
         hicache_size=0,
         hicache_host_memory_mode="cache",
-        hicache_storage_backend=None,
-        hicache_storage_backend_extra_config=None,
-        hicache_storage_prefetch_policy="best_effort",
-        hicache_storage_prefetch_threshold=256,
+        **_storage_arguments(config),
         file_storage_path=None,
         disable_hicache_numa_detect=True,
         disaggregation_mode="null",
@@ -78,6 +76,33 @@ def server_arguments(config: CacheConfig) -> SimpleNamespace:
     )
 
 
+def _storage_arguments(config: CacheConfig) -> dict[str, Any]:
+    """The release's own hook for stores that it does not bring along: a ``dynamic`` backend."""
+    storage = config.storage
+    extra = {
+        "backend_name": "memory",
+        "module_path": "radixproof.impl.sglang.storage_backend",
+        "class_name": "MemoryStore",
+        "interface_v1": int(storage is not None and storage.zero_copy),
+        "prefetch_threshold": storage.prefetch_threshold if storage is not None else 256,
+        "prefetch_timeout_base": LATE_AFTER,
+        "prefetch_timeout_per_ki_token": 0,
+        "hicache_storage_pass_prefix_keys": storage is not None and storage.prefix_keys,
+    }
+    return {
+        "hicache_storage_backend": None if storage is None else "dynamic",
+        "hicache_storage_backend_extra_config": None if storage is None else json.dumps(extra),
+        "hicache_storage_prefetch_threshold": extra["prefetch_threshold"],
+        "hicache_storage_prefetch_policy": (
+            "best_effort" if storage is None else storage.prefetch_policy
+        ),
+        "hicache_storage_prefetch_retry_poll_interval": 0,
+        "hicache_storage_prefetch_retry_max_attempts": 0,
+    }
+
+
+LATE_AFTER = 1
+"""Seconds after which a prefetch is late, where that counts."""
 STRIP_THINKING = "strip_thinking_cache"
 """The server argument by which only the prompt of a request that thinks is cached at its end."""
 
@@ -168,6 +193,7 @@ def stub_values() -> dict[str, Any]:
     return {
         **dict.fromkeys(_NOT_ON_CPU, _no),
         **{f"{module}.fp8_dtype": torch.float8_e4m3fn for module in fp8},
+        **_alone(),
         "sglang.srt.distributed.parallel_state.get_dcp_group_no_assert": _none,
         # A hook that does nothing where the allocators of one NPU model are absent (0.5.14 on).
         "sglang.srt.hardware_backend.npu.dsv4.dsv4_common_hooks.maybe_evict_dsv4_state_on_swa": (
@@ -184,6 +210,21 @@ def stub_values() -> dict[str, Any]:
         "sglang.srt.distributed.utils.divide": _divided,
         **{f"sgl_kernel.kvcacheio.{kernel.__name__}": kernel for kernel in COPY_KERNELS},
     }
+
+
+def _alone() -> dict[str, Any]:
+    """Which rank of how many this is, as releases until 0.5.16 ask for a storage tier."""
+    places = ("sglang.srt.distributed", "sglang.srt.distributed.parallel_state")
+    kinds = [f"{place}.get_{k}_model_parallel" for place in places for k in ("tensor", "pipeline")]
+    return {f"{k}_rank": _zero for k in kinds} | {f"{k}_world_size": _one for k in kinds}
+
+
+def _zero() -> int:
+    return 0
+
+
+def _one() -> int:
+    return 1
 
 
 _BAGS = (
@@ -233,6 +274,8 @@ def publish(context: Any, arguments: SimpleNamespace, place: Place = ALONE) -> N
         return
     with suppress(AttributeError):  # 0.5.14 keeps none
         context._CONTEXT._server_args = arguments
+    with suppress(AttributeError):  # 0.5.14 keeps no ranks there
+        context._PARALLEL._overrides.update(place.layout())
     if not hasattr(context, "_ConfigBag"):
         return
     bags = {}
@@ -241,4 +284,3 @@ def publish(context: Any, arguments: SimpleNamespace, place: Place = ALONE) -> N
         for field, value in vars(arguments).items():
             bags[name]._set(field, value)
     context._CONTEXT._config_bags = bags
-    context._PARALLEL._overrides.update(place.layout())

@@ -32,7 +32,7 @@ LAYERS = 2
 """Layers of each kind: enough to tell a torn copy from a whole one."""
 REQUESTS = 8
 CONTEXT = 256
-"""Tokens in a row of the request table."""
+"""Tokens in a row of the request table; in a larger pool, as many as that holds."""
 KV_TYPE = torch.int64
 """Elements of the pools: copies are blind to the type, and a 48-bit tag fits in one."""
 
@@ -159,6 +159,10 @@ def require_possible(release: Release, config: CacheConfig) -> None:
     longer = config.page_size > config.mamba_chunk_size
     if config.tracks_states and longer and not release.tracks_long_pages:
         raise ConfigError("this release loses states where page_size exceeds mamba_chunk_size")
+    if config.storage is not None and not release.has_storage:
+        raise ConfigError("the unified cache of this release has no storage tier")
+    if config.storage is not None and (config.has_mamba or config.sessions or config.ranks > 1):
+        raise ConfigError("the storage tier is driven without mamba, sessions and ranks so far")
     if config.load_back_threshold < 1:
         raise ConfigError("SGLang loads back at least one token: load_back_threshold >= 1")
     if config.sessions:
@@ -203,11 +207,12 @@ def has_pages_for_layers(config: CacheConfig) -> bool:
 
 
 def _request_table(release: Release, config: CacheConfig) -> Any:
+    context = max(CONTEXT, config.full_slots)
     if config.has_mamba:
         first = LAYERS * len(config.auxiliary)
-        return state_pools.request_table(release, config, REQUESTS, CONTEXT, first)
+        return state_pools.request_table(release, config, REQUESTS, context, first)
     return release.memory_pool.ReqToTokenPool(
-        size=REQUESTS, max_context_len=CONTEXT, device="cpu", enable_memory_saver=False
+        size=REQUESTS, max_context_len=context, device="cpu", enable_memory_saver=False
     )
 
 
@@ -271,6 +276,8 @@ def _host_pools(
     tree.load_back_threshold = config.load_back_threshold
     entries = tree.cache_controller.mem_pool_host.entry_map
     names = {FULL: "kv", SWA: "swa", MAMBA: "mamba"}
+    for entry in entries.values():
+        entry.host_pool.pin_memory = False  # as its buffers are (device.host_memory)
     by_name = {str(getattr(k, "value", k)): entry.host_pool for k, entry in entries.items()}
     return {c: by_name[names[c]] for c in config.components}
 

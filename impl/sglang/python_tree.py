@@ -119,6 +119,10 @@ class PythonTree:
             _slots(data.value), _slots(data.host_value), data.lock_ref, data.host_lock_ref
         )
 
+    def hashes(self) -> tuple[tuple[str, ...] | None, ...]:
+        held = (node.hash_value for node in self.order)
+        return tuple(None if h is None else tuple(h) for h in held)
+
     def tracking(self) -> dict[str, Any]:
         core, order = self.core, self.order
         accessed = sorted(order, key=lambda n: n.last_access_time, reverse=True)

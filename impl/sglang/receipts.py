@@ -10,6 +10,7 @@ from radixproof.impl.sglang.cache import SglangCache
 from radixproof.impl.sglang.tree import Tree
 from radixproof.model.config import FULL, SWA
 from radixproof.model.snapshot import ROOT, Receipt
+from radixproof.model.storage import BACKUP, PREFETCH
 
 
 def receipts(cache: SglangCache, tree: Tree) -> Iterator[Receipt]:
@@ -36,6 +37,7 @@ def receipts(cache: SglangCache, tree: Tree) -> Iterator[Receipt]:
             slot = cache.sessions.slot(name)
             node, receipt = lifecycle.anchor_of_slot(slot), lifecycle.receipt_of_slot(slot)
             yield _device(cache, tree, "session", name, node, receipt)
+    yield from _of_storage(cache, tree)
     if cache.built.controller is None:
         return
     for entry in cache.tree.ongoing_write_through.values():
@@ -45,6 +47,17 @@ def receipts(cache: SglangCache, tree: Tree) -> Iterator[Receipt]:
         yield _device(cache, tree, "load", "", entry[0], entry[1])
         if len(entry) > 2:
             yield _host(cache, tree, "load", "", entry[0], entry[2])
+
+
+def _of_storage(cache: SglangCache, tree: Tree) -> Iterator[Receipt]:
+    """Host locks on the anchors of prefetches, and on what is being written to the store."""
+    if cache.storage is None:
+        return
+    for who, entry in cache.tree.ongoing_prefetch.items():
+        name = cache.storage.asked[who].request
+        yield _host(cache, tree, PREFETCH, name, entry[0], entry[4])
+    for node, receipt in cache.tree.ongoing_backup.values():
+        yield _host(cache, tree, BACKUP, "", node, receipt)
 
 
 def _device(

@@ -19,6 +19,7 @@ from radixproof.impl.sglang.batches import UNPINNED, slot_of_the_row, unpinned
 from radixproof.impl.sglang.device import COPY_KERNELS, DEVICE, host_memory
 from radixproof.impl.sglang.kernels import AllocExtendKernel
 from radixproof.impl.sglang.page_hash import page_hash
+from radixproof.impl.sglang.storage_threads import CLOCK, THREADING, Log, Queue
 from radixproof.model import options
 
 _MEM = "sglang.srt.mem_cache"
@@ -36,6 +37,18 @@ _COPYING = (
     f"{_MEM}.pool_host.mamba",
 )
 """Modules that copy between pools or allocate host memory."""
+
+
+_WITH_THREADS = (
+    "sglang.srt.managers.cache_controller",
+    f"{_MEM}.hybrid_cache.hybrid_cache_controller",
+)
+"""Modules whose threads move pages between host and store."""
+_TIMED = (*_WITH_THREADS, f"{_MEM}.unified_radix_cache", "sglang.srt.utils.poll_timer")
+"""Modules that ask how long a prefetch has taken."""
+PAGES_AT_ONCE = 2
+"""Pages that one call to the store moves, where a server moves 128: so that a small prefetch takes
+several calls, as a long one does there."""
 
 
 class NotSglang(Exception):
@@ -113,6 +126,8 @@ class Release:
         """A scheduler stops before a candidate where the round's budget is spent."""
         self.hosts_all_three = hasattr(assembler, "build_hybrid_mamba_swa_stack")
         """There are host pools for FULL, SWA and MAMBA together (from 0.5.16 on)."""
+        self.has_storage = hasattr(cache.UnifiedRadixCache, "prefetch_from_storage")
+        """The unified cache has a storage tier (from 0.5.13 on)."""
         self.options = self._options(cache)
 
     def _options(self, cache: Any) -> frozenset[str]:
@@ -174,6 +189,14 @@ class Release:
         for module in _modules_there((f"{_MEM}.allocator", f"{_MEM}.allocator.paged")):
             if hasattr(module, "alloc_extend_kernel"):
                 vars(module)["alloc_extend_kernel"] = AllocExtendKernel()
+        for module in _modules_there(_WITH_THREADS):
+            log = Log(vars(module).get("logger"))
+            vars(module).update(threading=THREADING, Queue=Queue, logger=log)
+            if hasattr(module, "STORAGE_BATCH_SIZE"):
+                vars(module)["STORAGE_BATCH_SIZE"] = PAGES_AT_ONCE
+        for module in _modules_there(_TIMED):
+            if hasattr(module, "time"):
+                vars(module)["time"] = CLOCK
 
     def key(self, tokens: Iterable[int], namespace: str) -> Any:
         """Tokens in the sequence type that the release compares them in (0.5.12: lists)."""

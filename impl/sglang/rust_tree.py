@@ -207,6 +207,10 @@ class RustTree:
     def _state(self, index: int, part: _Part) -> Placement:
         return Placement(part.device[MAMBA], part.host[MAMBA], int(index in self.held_states))
 
+    def hashes(self) -> tuple[tuple[str, ...] | None, ...]:
+        held = (tuple(self.core.get_hash_values(p.id)) for p in self.order)
+        return tuple(h or None for h in held)
+
     def tracking(self) -> dict[str, Any]:
         nothing = dict.fromkeys(self.config.auxiliary, ())
         return {

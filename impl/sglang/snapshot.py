@@ -19,6 +19,7 @@ from radixproof.impl.sglang.queue import Waiting
 from radixproof.impl.sglang.receipts import receipts
 from radixproof.impl.sglang.rust_tree import RustTree
 from radixproof.impl.sglang.sessions import Ledger
+from radixproof.impl.sglang.storage_state import storage_state
 from radixproof.impl.sglang.tree import Tree
 from radixproof.model.config import MAMBA
 from radixproof.model.operations import LOAD, WRITE
@@ -32,6 +33,7 @@ from radixproof.model.snapshot import (
     Transfer,
     receipt_order,
 )
+from radixproof.model.storage import StorageState
 
 
 class Observer:
@@ -62,7 +64,12 @@ class Observer:
             events=self.cache.kv_events.last,
             sessions=tuple(self.session(x) for _, x in sorted(self.cache.sessions.open.items())),
             options=self.built.options,
+            storage=self.storage(),
         )
+
+    def storage(self) -> StorageState | None:
+        tier = self.cache.storage
+        return None if tier is None else storage_state(self.cache, self.tree, tier)
 
     # Transfers
 

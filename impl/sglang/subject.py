@@ -15,12 +15,22 @@ from radixproof.impl.sglang.pools import build
 from radixproof.impl.sglang.release import Release
 from radixproof.impl.sglang.sessions import require_session
 from radixproof.impl.sglang.snapshot import Observer
+from radixproof.impl.sglang.storage import StorageTier
 from radixproof.impl.sglang.transfers import slots_of
 from radixproof.model import operations as op
 from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
 from radixproof.model.errors import ErrorKind, IllegalUse
 from radixproof.model.outcome import Outcome, error, ok, refused
 from radixproof.model.snapshot import Snapshot
+from radixproof.model.storage import WORKERS
+from radixproof.model.storage_operations import (
+    BeginPrefetch,
+    CheckPrefetch,
+    Elapse,
+    LosePages,
+    PollStorage,
+    StorageWork,
+)
 
 FRAMES = 12
 """Innermost frames of a traceback that a verdict keeps."""
@@ -76,7 +86,8 @@ class SglangSubject:
         return None
 
     def close(self) -> None:
-        """Everything goes with the objects."""
+        """End the threads of a storage tier; all else goes with the objects."""
+        self.cache.close()
 
     def _node(self, namespace: str, tokens: tuple[int, ...]) -> Any:
         node = self.observer().tree.node_at(namespace, self.cache.units(tokens))
@@ -252,8 +263,47 @@ class SglangSubject:
         return ok()
 
     def _abort(self, o: op.Abort) -> Outcome:
+        storage, waiting = self.cache.storage, self.cache.queue.waiting.get(o.request)
+        if waiting is not None and storage is not None:
+            storage.give_up(waiting.running.req)
         if not self.cache.queue.abort(o.request):
             self.cache.abort(self._running(o.request))
+        return ok()
+
+    def _tier(self) -> StorageTier:
+        storage = self.cache.storage
+        if storage is None:
+            raise IllegalUse(ErrorKind.ARGUMENT, "there is no storage tier")
+        return storage
+
+    def _waiting(self, name: str) -> Running:
+        _require_pairing(name in self.cache.queue.waiting, "no such request waits")
+        return self.cache.queue.waiting[name].running
+
+    def _begin_prefetch(self, o: BeginPrefetch) -> Outcome:
+        return ok(prefetching=self._tier().begin(self._waiting(o.request)))
+
+    def _check_prefetch(self, o: CheckPrefetch) -> Outcome:
+        loaded = self._tier().ready(self._waiting(o.request).req)
+        return refused("it is waited for") if loaded is None else ok(from_storage=loaded)
+
+    def _storage_work(self, o: StorageWork) -> Outcome:
+        _require(o.worker in WORKERS, f"no worker {o.worker!r}")
+        _require(o.pages is None or o.pages >= 0, "a negative number of pages")
+        self._tier().work(o.worker, o.pages, raises=o.raises)
+        return ok()
+
+    def _poll_storage(self, o: PollStorage) -> Outcome:
+        return ok(**self._tier().poll())
+
+    def _elapse(self, o: Elapse) -> Outcome:
+        _require(o.seconds > 0, "time passes forwards")
+        self._tier().elapse(o.seconds)
+        return ok()
+
+    def _lose_pages(self, o: LosePages) -> Outcome:
+        _require(o.count > 0, "a store loses at least one page")
+        self._tier().lose(o.count)
         return ok()
 
     def _reset(self, o: op.Reset) -> Outcome:

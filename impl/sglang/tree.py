@@ -47,6 +47,10 @@ class Tree(Protocol):
         """All nodes, in order."""
         ...
 
+    def hashes(self) -> tuple[tuple[str, ...] | None, ...]:
+        """By index: the page hashes of a node; ``None``: it has none."""
+        ...
+
     def tracking(self) -> dict[str, Any]:
         """The other fields of a ``Snapshot`` that the core maintains, by name."""
         ...

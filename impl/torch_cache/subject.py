@@ -16,6 +16,7 @@ from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
 from radixproof.model.errors import NO_RANKS, ConfigError, ErrorKind
 from radixproof.model.outcome import Outcome, error, ok, refused
 from radixproof.model.snapshot import Snapshot
+from radixproof.model.storage import NO_STORAGE
 
 _NO_SLOTS = "no device slots"
 
@@ -29,6 +30,8 @@ class TorchSubject:
 
     def apply(self, operation: op.Operation) -> Outcome:
         self.cache.events.clear()
+        if op.NAMES[type(operation)] not in op.OPERATIONS:
+            return error(ErrorKind.ARGUMENT, "only servers do this")
         perform: Callable[[Any], Outcome] = getattr(self, f"_{op.NAMES[type(operation)]}")
         try:
             return perform(operation)
@@ -187,6 +190,8 @@ def open_torch(
     config: CacheConfig, device: str = "cpu", cache_class: type[TorchCache] = TorchCache
 ) -> TorchSubject:
     """An empty torch cache. Raises ``ConfigError`` if the device or a feature is not there."""
+    if config.storage is not None:
+        raise ConfigError(NO_STORAGE)
     if device not in ("cpu", "cuda"):
         raise ConfigError(f"device must be cpu or cuda, not {device!r}")
     if config.ranks > 1:

@@ -18,12 +18,17 @@ from radixproof.model.options import (
 )
 from radixproof.model.outcome import Status
 from radixproof.model.snapshot import Placement, Request, Slots
+from radixproof.model.storage import BACKUP
+from radixproof.model.storage_operations import BeginPrefetch, CheckPrefetch, PollStorage
 from radixproof.model.units import units
 
 INSERTING = (op.Insert, op.Prefill, op.Finish)
 LOADING = (op.LoadBack, op.Admit, op.Proceed, op.Turn)
 EVICTING_DEVICE = (op.Evict, op.Prefill, op.Decode, *LOADING)
 """Operations that may evict device data, themselves or to make room."""
+
+LANDING = (CheckPrefetch, PollStorage)
+"""Operations by which a prefetch may land on the host."""
 
 
 def writes_host(step: Step) -> bool:
@@ -57,8 +62,9 @@ def drained_locks(step: Step, b: int, component: str) -> int:
 
 
 def may_lose_host_data(step: Step) -> bool:
-    """Host eviction happens when it is asked for, and to make room for a backup."""
-    return isinstance(step.operation, op.EvictHost | op.Reset) or writes_host(step)
+    """Host eviction happens when it is asked for, and to make room for a backup or a prefetch."""
+    asked = op.EvictHost | op.Reset | BeginPrefetch | PollStorage
+    return isinstance(step.operation, asked) or writes_host(step)
 
 
 def host_is_ample(view: View) -> bool:
@@ -178,8 +184,12 @@ def values_stay(step: Step, tier: str) -> Iterator[Fault]:
 
 
 def receipts_stay(step: Step) -> Iterator[Fault]:
-    """Anchors are indices and may shift; who holds what may not."""
-    ended = (op.WRITE,) if may_drain_writes(step) else ()
+    """Anchors are indices and may shift; who holds what may not.
+
+    Where write-back copies what it evicts, what it copied goes on to the store.
+    """
+    ended = {op.WRITE} if may_drain_writes(step) else set()
+    ended |= {BACKUP} if step.before.config.writes_back else set()
     before, after = (
         sorted((r.tier, r.owner, r.name) for r in view.receipts if r.owner not in ended)
         for view in (step.before, step.after)

@@ -309,6 +309,17 @@ RELEASE_BUGS = {
             environment=_FREES_EARLY,
         ),
         ReleaseBug(
+            "38429",
+            "a prefetch from storage lands on the host, and nobody is told of its blocks until they"
+            " are told to be gone",
+            "0.5.19",
+            "0.5.20",
+            "P18",
+            frozenset({"events-tell-what-is-resident"}),
+            Limits((FULL,), WRITE_THROUGH, host=True, kv_events=True, storage=True),
+            by_hand=True,
+        ),
+        ReleaseBug(
             "loads-not-agreed",
             "each rank acknowledges its loads for itself, and lets go of what others still lock",
             "0.5.12.post1",

@@ -86,6 +86,7 @@ def _require_possible(config: CacheConfig) -> None:
     kinds = {
         "several ranks": config.ranks > 1,
         "sessions": config.sessions,
+        "a storage tier": config.storage is not None,
         "a scheduler's budget (max_new_tokens)": config.max_new_tokens > 0,
         f"mamba_strategy {config.mamba_strategy}": config.mamba_strategy != NO_BUFFER,
     }

@@ -11,15 +11,18 @@ from radixproof.impl.sglang.pools import has_pages_for_layers
 from radixproof.model import operations as op
 from radixproof.model.config import FULL, SWA, CacheConfig
 from radixproof.model.snapshot import Snapshot, Transfer
+from radixproof.model.storage import PREFETCH_POLICIES, StorageConfig
 from radixproof.stateful_tests.choose import Chooser, RandomChooser
 from radixproof.stateful_tests.configs import Limits, draw_config
 from radixproof.stateful_tests.enabled import Situation, draw_operation, draw_style, draw_weights
 from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.sglang import (
     draw_sessions,
+    draw_storage,
     legal_budget,
     legal_ranks,
     legal_states,
+    legal_storage,
 )
 from radixproof.stateful_tests.sglang.legal import (
     DEFAULT,
@@ -61,7 +64,10 @@ def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
     one = limits.ranks in (None, 1)
     config = replace(
         config,
-        disable=config.disable and shape.disables_in_place and not config.has_mamba and one,
+        disable=config.disable
+        and shape.disables_in_place
+        and not (config.has_mamba or limits.storage)
+        and one,
         kv_events=config.kv_events and shape.tells_events,
         eviction_policy=config.eviction_policy if shape.has_strategies else "lru",
         load_back_threshold=max(1, config.load_back_threshold),
@@ -87,7 +93,20 @@ def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
         return config
     percent = choose.pick(_LARGER if shape.host_larger_than_device else _RATIOS)
     hosted = _with_host(config, percent)
-    return hosted if has_pages_for_layers(hosted) else _with_host(config, 200)
+    if not has_pages_for_layers(hosted):
+        hosted = _with_host(config, 200)
+    return with_storage(hosted, choose) if limits.storage else hosted
+
+
+def with_storage(config: CacheConfig, choose: Chooser) -> CacheConfig:
+    """A storage tier below the host tier."""
+    storage = StorageConfig(
+        prefetch_policy=choose.pick(PREFETCH_POLICIES),
+        prefetch_threshold=config.page_size * choose.pick((1, 1, 2)),
+        zero_copy=choose.chance(50),
+        prefix_keys=choose.chance(25),
+    )
+    return replace(config, storage=storage)
 
 
 def _spare(config: CacheConfig) -> tuple[int, ...]:
@@ -114,6 +133,8 @@ _RATIOS = (200, 200, 100, 50, 25)
 only just larger is soon full."""
 
 
+_STORAGE_SHARE = 75
+"""Percent of the operations that are the storage tier's, where there is one."""
 _BATCH = {"admit": 4, "prefill": 9, "abort": 3, "execute": 3}
 """Weights while a batch is being made: what is legal then (legal_states.py)."""
 
@@ -130,6 +151,10 @@ def draw_legal(s: Situation, choose: Chooser, reach: Reach) -> op.Operation:
         s = replace(s, weights=_BATCH)
     if legal_budget.granted(s.state):
         s = replace(s, weights=_ROUND)
+    if s.state.storage is not None and choose.chance(_STORAGE_SHARE):
+        found = draw_storage.draw(s, choose)
+        if found is not None and why_illegal(s.state, found, reach) is None:
+            return found
     for _ in range(TRIES):
         operation = made_legal(_draw(s, choose), reach)
         operation = legal_states.made_legal(s.state, operation)
@@ -173,11 +198,16 @@ def walk(
     if shares_blocks(run.state):
         situation.namespaces = ("",)
     situation.weights = situation.weights or draw_weights(choose)
+    if run.state.storage is not None:
+        situation.weights = draw_storage.patient(situation.weights)
+        steps *= draw_storage.LONGER
     if run.state.config.max_new_tokens:
         situation.weights |= _ASKING
     slow = choose.pick((None, *range(run.config.ranks))) if isinstance(run, RankedRun) else None
     for _ in range(steps):
         situation.state = run.state
+        if run.state.storage is not None:
+            draw_storage.remember(situation)
         if isinstance(run, RankedRun):
             operation = draw_together(situation, choose, run, slow)
         else:
@@ -194,6 +224,11 @@ def wind_down(run: Run) -> Counterexample | None:
         found = run.step(operation)
         if found is not None:
             return found
+    while legal_storage.is_busy(run.state):
+        for step in legal_storage.endings(run.state):
+            found = run.step(step)
+            if found is not None:
+                return found
     config = run.state.config
     last: list[op.Operation] = [op.Evict(config.full_slots, config.swa_slots, config.mamba_slots)]
     if config.has_host:

@@ -13,7 +13,12 @@ from radixproof.model.options import SHARES_BLOCKS
 from radixproof.model.snapshot import Node, Snapshot
 from radixproof.model.units import units
 from radixproof.stateful_tests.enabled import is_loadable
-from radixproof.stateful_tests.sglang import legal_budget, legal_sessions, legal_states
+from radixproof.stateful_tests.sglang import (
+    legal_budget,
+    legal_sessions,
+    legal_states,
+    legal_storage,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,7 @@ def why_illegal(state: Snapshot, operation: op.Operation, reach: Reach = DEFAULT
         or legal_states.why_illegal(state, operation)
         or legal_budget.why_illegal(state, operation)
         or legal_sessions.why_illegal(state, operation)
+        or legal_storage.why_illegal(state, operation)
     )
 
 

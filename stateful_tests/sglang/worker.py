@@ -137,6 +137,7 @@ class Worker:
             outcome = subject.apply(operation)
             state = subject.snapshot() if look else None
             steps.append((outcome, subject.outward(), state))
+        subject.close()
         self.say("done", steps=pack(steps))
 
     def done(self, found: Counterexample | None, **more: Any) -> None:
@@ -204,6 +205,7 @@ def main(kind: type[Worker] = Worker) -> None:
         not_checked=dict(not_checked(worker.options)),
         in_part=dict(in_part(worker.options)),
         stubbed=dict(sorted(AUDIT.stubbed.items())),
+        storage=release.has_storage,
     )
     for line in sys.stdin:
         try:

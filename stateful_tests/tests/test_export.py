@@ -27,6 +27,7 @@ WITHOUT_A_TEST = {
     "27489": "several ranks",
     "29792": "mamba_strategy extra_buffer",
     "loads-not-agreed": "several ranks",
+    "38429": "a storage tier",
 }
 """Bug -> why it cannot be exported."""
 BY_BUG = pytest.mark.parametrize(

@@ -23,6 +23,7 @@ ROOMS = {room for room in MAY_IMPORT if "/" not in room}
 VOCABULARY = {
     *("config", "operations", "outcome", "errors"),
     *("snapshot", "payload", "subject", "options", "units", "blocks", "ranks"),
+    *("storage", "storage_operations"),
 }
 """What the torch cache and the invariants may know of the model: words, not decisions."""
 

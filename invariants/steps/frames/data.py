@@ -8,6 +8,7 @@ from radixproof.invariants.catalogue import Step, step_invariant
 from radixproof.invariants.steps.compare import (
     EVICTING_DEVICE,
     INSERTING,
+    LANDING,
     is_ok,
     tier_of,
     value,
@@ -19,6 +20,7 @@ from radixproof.model import operations as op
 from radixproof.model.config import MAMBA
 from radixproof.model.options import COPIES_STATES_AT_ONCE
 from radixproof.model.snapshot import Node, Transfer
+from radixproof.model.storage_operations import StorageWork
 
 _WRITING = (op.Insert, op.Prefill, op.Decode)
 
@@ -27,7 +29,8 @@ _WRITING = (op.Insert, op.Prefill, op.Decode)
     "S-frame-8",
     *all_but(op.Execute),
     formula="contents of device pools change only in Insert, Prefill, Decode that are ok, and where"
-    " a turn of a session ends; of host pools only in evictions under write-back",
+    " a turn of a session ends; of host pools only in evictions under write-back, and where a"
+    " worker reads from a store",
     without_it="Slots are private until they are handed out; a stray write is a wrong answer.",
     taught_by="M-3, M-6",
 )
@@ -39,6 +42,8 @@ def only_writers_write(step: Step) -> Iterator[Fault]:
         on_host = name.startswith("host_")
         if (computes and not on_host) or (on_host and _waits_for_copies(step)):
             continue
+        if on_host and isinstance(step.operation, StorageWork):
+            continue
         if name == MAMBA and _copies_a_state(step):
             continue
         if pool.contents != step.after.pools[name].contents:
@@ -48,14 +53,17 @@ def only_writers_write(step: Step) -> Iterator[Fault]:
 @step_invariant(
     "S-frame-11",
     *all_but(),
-    formula="n.c.host after and not before => its slots are those of a write queued in this step;"
-    " n.c.device after and not before, in a load-back => those of a load queued in this step; in"
-    " other operations that do not insert => none (write-back: S-write-back-1)",
+    formula="n.c.host after and not before => its slots are those of a write queued in this step,"
+    " or of a prefetch that ended in it; n.c.device after and not before, in a load-back => those"
+    " of a load queued in this step; in other operations that do not insert => none (write-back:"
+    " S-write-back-1)",
     without_it="Data that nobody computed or copied is whatever lay in the slot.",
     taught_by="M-1e, M-3",
 )
 def data_appears_only_where_it_is_copied_or_computed(step: Step) -> Iterator[Fault]:
-    """New host data is being written by a new backup; new device data is loaded or inserted."""
+    """New host data is being written by a backup, or was prefetched; new device data is loaded or
+    inserted.
+    """
     tiers = [] if _waits_for_copies(step) else ["host"]
     tiers += [] if isinstance(step.operation, INSERTING) else ["device"]
     arriving = {
@@ -67,10 +75,21 @@ def data_appears_only_where_it_is_copied_or_computed(step: Step) -> Iterator[Fau
         old = step.before.nodes[b] if b is not None else None
         for tier in tiers:
             for c in step.after.config.components:
-                slots = _appeared(n, old, c, tier)
-                if not arriving[tier].get(c, set()) >= set(slots):
+                slots = set(_appeared(n, old, c, tier))
+                if tier == "host":
+                    slots -= _prefetched(step, c)
+                if not arriving[tier].get(c, set()) >= slots:
                     told = f"{c} data of {step.after.name(i)} came to the {tier} from nowhere"
                     yield Fault(told, (i,))
+
+
+def _prefetched(step: Step, component: str) -> set[int]:
+    """Host slots that prefetches brought data to which a landing ended."""
+    if step.before.storage is None or not isinstance(step.operation, LANDING):
+        return set()
+    left = {p.request for p in step.after.storage.prefetches} if step.after.storage else set()
+    ended = (p for p in step.before.storage.prefetches if p.request not in left)
+    return {x for p in ended for x in p.slots.get(component, ())}
 
 
 @step_invariant(

@@ -6,24 +6,27 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from radixproof.invariants.catalogue import Step, step_invariant
+from radixproof.invariants.steps.compare import LANDING
 from radixproof.invariants.steps.frames.common import all_but, ids
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
 from radixproof.model.options import WAITS_UNLOCKED
+from radixproof.model.storage_operations import BeginPrefetch
 
 _TOUCHING = (op.Match, op.Insert, op.Admit, op.Prepare, op.Prefill, op.Finish, op.Retract, op.Turn)
+_TOUCHING_TOO = (BeginPrefetch, *LANDING)
 
 
 @step_invariant(
     "S-frame-9",
-    *all_but(*_TOUCHING),
+    *all_but(*_TOUCHING, *_TOUCHING_TOO),
     formula="n, m before and after => same order in access order and in the device lists",
     without_it="Pressure and copies would keep alive what nobody asks for.",
     taught_by="SGLang 38482",
 )
 def only_use_refreshes_recency(step: Step) -> Iterator[Fault]:
-    """Only matching and inserting make a node more recent; all others keep the order."""
+    """Only matching, inserting and landing make a node more recent; all others keep the order."""
     before, after = step.before, step.after
     matches = WAITS_UNLOCKED in after.options and isinstance(
         step.operation, op.LoadBack | op.Proceed

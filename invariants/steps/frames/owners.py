@@ -7,12 +7,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from radixproof.invariants.catalogue import Step, step_invariant
-from radixproof.invariants.steps.compare import INSERTING, LOADING, is_ok, may_drain_writes
+from radixproof.invariants.steps.compare import (
+    EVICTING_DEVICE,
+    INSERTING,
+    LOADING,
+    is_ok,
+    may_drain_writes,
+)
 from radixproof.invariants.steps.frames.common import ENDING, all_but, id_of
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
 from radixproof.model.snapshot import Receipt, Request
+from radixproof.model.storage import BACKUP, STORAGE_OWNERS
+from radixproof.model.storage_operations import BeginPrefetch, CheckPrefetch, PollStorage
 
 _OF_REQUESTS = (op.Admit, op.Prepare, op.Proceed, op.Prefill, op.Decode, op.SlideWindow)
 _OF_REQUESTS_TOO = (op.ReleaseWindow, op.Turn, *ENDING)
@@ -40,7 +48,8 @@ def requests_change_only_by_their_own_operations(step: Step) -> Iterator[Fault]:
     *all_but(),
     formula="receipts of clients change in Lock/Unlock/HostLock/HostUnlock, of a request in its"
     " own operations, of writes and loads where these begin (only more) or are observed (only"
-    " less)",
+    " less); of prefetches where these begin, are checked, polled or aborted; of writes to the"
+    " store where a backup is acknowledged, and polled",
     without_it="A lock that somebody else ends protects nothing; one that nobody took never ends.",
     taught_by="M-10, M-11",
 )
@@ -70,12 +79,32 @@ def receipts_change_only_for_their_owner(step: Step) -> Iterator[Fault]:
                 allowed = ended and isinstance(o, op.CloseSession) and o.session == name
         elif ended and owner == op.WRITE and may_drain_writes(step):
             continue
+        elif owner in STORAGE_OWNERS:
+            if not _of_storage(step, owner, name, ended=ended):
+                yield Fault(f"a {owner} receipt {name} {'ended' if ended else 'began'}")
+            continue
         elif ended:
             allowed = isinstance(o, op.Observe) and o.stream == owner
         else:
             allowed = isinstance(o, INSERTING if owner == op.WRITE else LOADING)
         if not allowed or not is_ok(step):
             yield Fault(f"a {tier} receipt of {owner} {name} {'ended' if ended else 'began'}")
+
+
+def _of_storage(step: Step, owner: str, name: str, *, ended: bool) -> bool:
+    """Whether this step may begin, or end, what a prefetch or a write to the store holds.
+
+    An eviction that writes back hands on what it copied, also where it did not free enough.
+    """
+    o = step.operation
+    if owner == BACKUP:
+        drains = step.before.config.writes_back and isinstance(o, EVICTING_DEVICE)
+        acknowledges = drains or (isinstance(o, op.Observe) and o.stream == op.WRITE)
+        return isinstance(o, PollStorage) if ended else acknowledges
+    if ended and isinstance(o, PollStorage):
+        return True
+    kinds = (CheckPrefetch, op.Abort) if ended else (BeginPrefetch,)
+    return isinstance(o, kinds) and o.request == name and is_ok(step)
 
 
 def _waiting_changed(step: Step) -> Iterator[Fault]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from radixproof.invariants.catalogue import Step, step_invariant
-from radixproof.invariants.steps.compare import INSERTING, aligned, is_ok
+from radixproof.invariants.steps.compare import INSERTING, LANDING, aligned, is_ok
 from radixproof.invariants.steps.frames.common import all_but
 from radixproof.invariants.steps.track import inserted_tokens
 from radixproof.invariants.violation import Fault
@@ -25,6 +25,8 @@ def only_inserts_count_hits_and_raise_priorities(step: Step) -> Iterator[Fault]:
     for i, n in enumerate(step.after.nodes):
         b = step.origin.get(i)
         old = step.before.nodes[b] if b is not None else None
+        if old is None and isinstance(step.operation, LANDING):
+            continue
         if old is None or (n.hit, n.priority) != (old.hit, old.priority):
             yield Fault(f"{step.after.name(i)} has hits {n.hit}, priority {n.priority}", (i,))
 
