@@ -403,6 +403,27 @@ RELEASE_BUGS = {
             Limits((FULL, MAMBA), WRITE_THROUGH, host=False, mamba_strategy=EXTRA_BUFFER),
             by_hand=True,
         ),
+        ReleaseBug(
+            "leaf-of-a-refused-load",
+            "a refused load-back gives back its lock of FULL before that of SWA: the parent is"
+            " missing from the device leaves and can never be evicted (U-3)",
+            "0.5.19",
+            "0.5.20",
+            "P10 P17",
+            frozenset({"device-leaf-set-is-exact"}),
+            Limits((FULL, SWA), WRITE_THROUGH),
+            by_hand=True,
+        ),
+        ReleaseBug(
+            "one-node-two-loads",
+            "write-back: a load-back asserts that no other loads the window above its target, and"
+            " stops the scheduler where one does",
+            "0.5.18",
+            "0.5.19",
+            "P9 P17",
+            frozenset({"no-crash"}),
+            Limits((FULL, SWA, MAMBA), WRITE_BACK),
+        ),
     )
 }
 """Number -> bug. What of the record cannot be reached yet is in docs/sglang.md."""
