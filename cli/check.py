@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         return check_release.run(args)
     if args.budget:
         raise UsageError("--budget goes with --subject sglang...: only a release has a scheduler")
-    if args.ranks:
+    if args.ranks or args.pipeline:
         raise UsageError(NO_RANKS)
     open_subject, limits, target = subject_of(args), limits_of(args), writable(args.json)
     if limits.sessions:

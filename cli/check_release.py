@@ -29,7 +29,7 @@ from radixproof.stateful_tests.sglang.process import ReleaseProcess
 
 def run(args: argparse.Namespace) -> int:
     target, profile = writable(args.json), PROFILES[args.profile]
-    limits = replace(limits_on(args), ranks=args.ranks)
+    limits = replace(limits_on(args), ranks=args.ranks, pipeline=args.pipeline)
     if args.ranks and MAMBA in (limits.components or ()):
         raise UsageError("--ranks goes without mamba so far")
     plan = Plan(

@@ -72,6 +72,9 @@ def add_ranks(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of a release: so many tensor-parallel ranks, whose copies run at different times",
     )
+    parser.add_argument(
+        "--pipeline", action="store_true", help="with --ranks: they are stages of a pipeline"
+    )
 
 
 def several(text: str) -> int:
@@ -104,9 +107,12 @@ def process_of(args: argparse.Namespace) -> ReleaseProcess:
         raise UsageError("--device cuda goes with --subject torch only")
     if getattr(args, "budget", False) and getattr(args, "relation", False):
         raise UsageError("--budget goes without --relation: the relation has no batches")
+    if getattr(args, "pipeline", False) and not args.ranks:
+        raise UsageError("--pipeline goes with --ranks")
     if getattr(args, "ranks", None):
         others = {"--core rust": args.core == RUST, "--relation": args.relation}
         others["--sessions"] = getattr(args, "sessions", False)
+        others["--storage"] = getattr(args, "storage", False)
         for flag in (name for name, given in others.items() if given):
             raise UsageError(f"--ranks goes without {flag}")
     if getattr(args, "relation", False) and getattr(args, "sessions", False):

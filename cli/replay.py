@@ -54,7 +54,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     target, trace, coverage = writable(args.json), load(Path(args.trace)), Coverage()
     if args.ranks:
-        trace = replace(trace, config=replace(trace.config, ranks=args.ranks))
+        config = replace(trace.config, ranks=args.ranks, pipeline=args.pipeline)
+        trace = replace(trace, config=config)
     if args.relation and trace.config.sessions:
         raise UsageError("--relation goes without sessions: what is proved has none")
     if args.storage and trace.config.storage is None:

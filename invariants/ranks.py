@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import zip_longest
+from itertools import permutations, zip_longest
 from typing import Any
 
 from radixproof.invariants.catalogue import RanksStep, ranks_invariant
@@ -16,7 +16,7 @@ from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
 from radixproof.model.outcome import Outcome
-from radixproof.model.ranks import Collective
+from radixproof.model.ranks import RECV, SEND, Collective
 from radixproof.model.snapshot import Node, Transfer
 
 _UNHEARD = (op.Insert, op.Evict, op.EvictHost, op.StartLoading, op.Observe)
@@ -25,19 +25,27 @@ _UNHEARD = (op.Insert, op.Evict, op.EvictHost, op.StartLoading, op.Observe)
 
 @ranks_invariant(
     "I-41",
-    formula="for all ranks r: kind, group, reduction, shape and type of calls(r) = calls(0), in"
-    " order",
+    formula="for all ranks r: kind, group, reduction, shape and type of collectives(r) ="
+    " collectives(0), in order; for all ranks r, s: receives(s from r) = sends(r to s), in order",
     without_it="A collective that one rank does not enter, or takes for another, hangs all of them"
     " or mixes up their numbers.",
     taught_by="27489, M-16",
 )
 def ranks_call_the_same_collectives(step: RanksStep) -> Iterator[Fault]:
-    """Every rank makes the same collective calls, in the same order, in every operation."""
-    first = step.calls[0]
-    for rank, calls in enumerate(step.calls[1:], start=1):
+    """Every rank makes the same collective calls in the same order, and receives what is sent."""
+    first, *others = ([c for c in calls if c.peer is None] for calls in step.calls)
+    for rank, calls in enumerate(others, start=1):
         for a, b in zip_longest(first, calls):
             if a != b:
                 yield Fault(f"rank 0 {_called(a)}\nrank {rank} {_called(b)}")
+                break
+
+    for one, other in permutations(range(len(step.calls)), 2):
+        sent = [c for c in step.calls[one] if c.kind == SEND and c.peer == other]
+        got = [c for c in step.calls[other] if c.kind == RECV and c.peer == one]
+        for s, r in zip_longest(sent, got):
+            if s is None or r is None or not r.answers(s):
+                yield Fault(f"rank {one} {_called(s)}\nrank {other} {_called(r)}")
                 break
 
 

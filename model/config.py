@@ -43,6 +43,7 @@ EVICTION_POLICIES = ("lru", "mru", "lfu", "slru", "fifo", "filo", "priority")
 
 
 _FLAGS = (
+    "pipeline",
     "materialize_out_of_window_leaf",
     "disable",
     "bigram",
@@ -96,6 +97,8 @@ class CacheConfig:
     """The cache keeps nothing: matches are empty, what is inserted is freed (domain.md 3)."""
     ranks: int = 1
     """So many caches, each with pools of its own, that do the same together (domain.md 6.13)."""
+    pipeline: bool = False
+    """Ranks are stages of a pipeline: the first decides, and tells the next one."""
     sessions: bool = False
     """The server has streaming sessions (model/session_operations.py); a release's alone."""
     storage: StorageConfig | None = None
@@ -153,6 +156,8 @@ class CacheConfig:
                 raise ConfigError(f"host_{c}_slots must be at least one page with a host tier")
         if self.has_mamba and self.bigram:
             raise ConfigError("bigram keys go without mamba: SGLang makes no pairs beside states")
+        if self.pipeline and self.ranks == 1:
+            raise ConfigError("a pipeline has two ranks or more")
         if self.ranks > MOST_RANKS:
             raise ConfigError(f"ranks must be at most {MOST_RANKS}, not {self.ranks}")
         self._require_tracking()
@@ -196,7 +201,7 @@ class CacheConfig:
     @property
     def of_one_rank(self) -> CacheConfig:
         """The same cache by itself."""
-        return replace(self, ranks=1)
+        return replace(self, ranks=1, pipeline=False)
 
     @property
     def has_swa(self) -> bool:

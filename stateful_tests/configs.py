@@ -34,6 +34,8 @@ class Limits:
     """A scheduler's own budget admits (releases of SGLang alone)."""
     ranks: int | None = None
     """Of releases; several are drawn only when they are asked for."""
+    pipeline: bool = False
+    """Ranks are stages of a pipeline."""
     sessions: bool = False
     """Only servers with streaming sessions; otherwise none."""
     mamba_strategy: str | None = None

@@ -71,8 +71,8 @@ def server_arguments(config: CacheConfig) -> SimpleNamespace:
         enable_hisparse=False,
         disable_radix_cache=config.disable,
         dp_size=1,
-        tp_size=config.ranks,
-        pp_size=1,
+        tp_size=1 if config.pipeline else config.ranks,
+        pp_size=config.ranks if config.pipeline else 1,
     )
 
 
@@ -243,15 +243,18 @@ _BAGS = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a process stands in its server, which is tensor-parallel and nothing else."""
+    """Where a process stands in its server: among ranks that share every layer, or stages that
+    have their own."""
 
     rank: int = 0
     ranks: int = 1
+    pipeline: bool = False
 
     def layout(self) -> dict[str, Any]:
         """The answers of a release's ``get_parallel()``."""
         kinds = ("tp", "pp", "dp", "attn_tp", "attn_cp", "attn_dcp")
-        spread = {kind: self if kind in ("tp", "attn_tp") else ALONE for kind in kinds}
+        mine = ("pp",) if self.pipeline else ("tp", "attn_tp")
+        spread = {kind: self if kind in mine else ALONE for kind in kinds}
         return {
             **{f"{kind}_size": place.ranks for kind, place in spread.items()},
             **{f"{kind}_rank": place.rank for kind, place in spread.items()},

@@ -126,15 +126,18 @@ def build(release: Release, config: CacheConfig, core: str, place: Place = ALONE
     return Built(config, release, tree, allocator, requests, layers, host)
 
 
-def _groups(place: Place) -> dict[str, Group]:
+def _groups(place: Place) -> dict[str, Any]:
     """Process groups, as a scheduler hands them over; none where there is one rank."""
     if place == ALONE:
         return {}
+    tensor, stages = (ALONE, place) if place.pipeline else (place, ALONE)
     return {
-        "tp_cache_group": Group("tp", place.rank, place.ranks),
-        "attn_tp_cache_group": Group("attn_tp", place.rank, place.ranks),
+        "tp_cache_group": Group("tp", tensor.rank, tensor.ranks),
+        "attn_tp_cache_group": Group("attn_tp", tensor.rank, tensor.ranks),
         "attn_cp_cache_group": Group("attn_cp", 0, 1),
-        "pp_cache_group": Group("pp", 0, 1),
+        "pp_cache_group": Group("pp", stages.rank, stages.ranks),
+        "pp_rank": stages.rank,
+        "pp_size": stages.ranks,
     }
 
 

@@ -73,6 +73,7 @@ def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
         load_back_threshold=max(1, config.load_back_threshold),
         materialize_out_of_window_leaf=True,
         ranks=limits.ranks or 1,
+        pipeline=limits.pipeline,
     )
     if limits.budget:
         config = legal_budget.with_budget(choose, config)

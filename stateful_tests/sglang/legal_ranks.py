@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import takewhile
 
 from radixproof.model import operations as op
-from radixproof.model.snapshot import Snapshot
+from radixproof.model.snapshot import Snapshot, Transfer
 from radixproof.stateful_tests.sglang import legal
 from radixproof.stateful_tests.sglang.legal import Reach
 
@@ -27,6 +28,10 @@ def why_illegal(states: Sequence[Snapshot], operation: op.Operation, reach: Reac
         return legal.why_illegal(states[operation.rank], operation, reach)
     if isinstance(operation, op.Observe) and operation.limit is not None:
         return "what the other ranks have not seen finish they tell themselves"
+    if isinstance(operation, op.Observe) and states[0].config.pipeline:
+        first, *others = (finished(s, operation.stream) for s in states)
+        if min(others) < first:
+            return "a later stage waits until its copies have run, too"
     if isinstance(operation, op.StartLoading) and _apart([_unfinished(s) for s in states]):
         return "a batch begins with its loads on all ranks, or waits on all"
     if isinstance(operation, op.LoadBack | op.Admit | op.Proceed) and _apart(
@@ -54,3 +59,11 @@ def _unfinished(state: Snapshot) -> int:
 
 def _unacknowledged(state: Snapshot) -> int:
     return len({t.batch for t in state.loads if t.stage != "queued"})
+
+
+def finished(state: Snapshot, stream: str) -> int:
+    """Submissions at the head of a stream whose copies have run."""
+    queue = state.writes if stream == op.WRITE else state.loads
+    submitted = [t for t in queue if t.stage != "queued"]
+    heads: list[Transfer] = list(takewhile(lambda t: t.stage == "executed", submitted))
+    return len({t.batch for t in heads})

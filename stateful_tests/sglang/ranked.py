@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
-from itertools import takewhile
 
 from radixproof.impl.sglang.ranks.subject import Performed, RankedSubject, RankEnded, Together
 from radixproof.invariants.catalogue import RanksStep
@@ -20,7 +19,7 @@ from radixproof.model.config import CacheConfig
 from radixproof.model.errors import ErrorKind
 from radixproof.model.operations import NAMES, Operation
 from radixproof.model.outcome import Outcome, error
-from radixproof.model.snapshot import Snapshot, Transfer
+from radixproof.model.snapshot import Snapshot
 from radixproof.model.trace import Trace
 from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.sglang import legal_ranks
@@ -172,15 +171,9 @@ class RankedRun:
 def _as_one_sees_it(operation: Operation, before: list[Snapshot]) -> Operation:
     """What each rank does by itself in an operation of all of them."""
     if isinstance(operation, op.Observe):
-        return replace(operation, limit=min(_finished(s, operation.stream) for s in before))
+        return replace(
+            operation, limit=min(legal_ranks.finished(s, operation.stream) for s in before)
+        )
     if isinstance(operation, op.Execute):
         return replace(operation, rank=None)
     return operation
-
-
-def _finished(state: Snapshot, stream: str) -> int:
-    """Submissions at the head of a stream whose copies have run."""
-    queue = state.writes if stream == op.WRITE else state.loads
-    submitted = [t for t in queue if t.stage != "queued"]
-    heads: list[Transfer] = list(takewhile(lambda t: t.stage == "executed", submitted))
-    return len({t.batch for t in heads})

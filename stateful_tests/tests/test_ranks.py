@@ -26,7 +26,9 @@ from radixproof.stateful_tests.sglang.legal import DEFAULT
 from radixproof.stateful_tests.tests.corruptions import CORRUPTIONS
 from radixproof.stateful_tests.tests.runs import observed_steps
 
-POLL = Collective("all_reduce", "tp", "MIN", (1,), "int32", "here")
+POLL = Collective("all_reduce", "tp", "MIN", (1,), "int32", where="here")
+SENT = Collective("send", "pp", "tag 2", (1,), "int32", peer=1)
+RECEIVED = Collective("recv", "pp", "tag 2", (1,), "int32", peer=0)
 LOOK = op.Match((1,))
 RULES = {i.slug for i in CATALOGUE.values() if i.kind == RANKS}
 
@@ -76,6 +78,13 @@ def test_a_rank_that_stays_away_is_named_with_the_place_of_the_other() -> None:
     assert [v.slug for v in found] == ["ranks-call-the-same-collectives"]
     assert "rank 0 calls nothing" in found[0].fault.message
     assert "rank 1 calls all_reduce MIN int32 of shape [1] over tp (here)" in found[0].fault.message
+
+
+@pytest.mark.parametrize("received", [(), (replace(RECEIVED, reduction="tag 3"),)])
+def test_a_message_that_nobody_receives_is_told(received: tuple[Collective, ...]) -> None:
+    assert violated([], op.Observe(op.WRITE), (), ((SENT,), (RECEIVED,))) == set()
+    wrong = violated([], op.Observe(op.WRITE), (), ((SENT,), received))
+    assert wrong == {"ranks-call-the-same-collectives"}
 
 
 def test_where_a_collective_is_called_makes_no_difference() -> None:
@@ -158,6 +167,21 @@ def test_what_ranks_cannot_do_says_why(operation: Operation, told: str | None) -
     why = legal_ranks.why_illegal([state(), state()], operation, DEFAULT)
     assert (why is None) == (told is None)
     assert told is None or told in (why or "")
+
+
+def test_a_later_stage_has_finished_what_the_first_has() -> None:
+    queued, run = (
+        replace(s, config=replace(s.config, ranks=2, pipeline=True))
+        for s in (state(op.Insert((1, 1))), state(op.Insert((1, 1)), op.Execute(op.WRITE)))
+    )
+    poll = op.Observe(op.WRITE)
+    assert "later stage" in (legal_ranks.why_illegal([run, queued], poll, DEFAULT) or "")
+    assert legal_ranks.why_illegal([queued, run], poll, DEFAULT) is None
+
+
+def test_a_pipeline_has_stages() -> None:
+    with pytest.raises(ConfigError, match="two ranks or more"):
+        CacheConfig(pipeline=True)
 
 
 def test_a_load_that_one_rank_has_no_counter_for_is_illegal() -> None:

@@ -89,6 +89,33 @@ def test_different_calls_do_not_pair(other: Collective) -> None:
     assert calls == ((MINIMUM,), (other,))
 
 
+SENT = Collective("send", "pp", "tag 2", (1,), "int32", peer=1)
+RECEIVED = Collective("recv", "pp", "tag 2", (1,), "int32", peer=0)
+
+
+def test_who_receives_gets_what_was_sent_first() -> None:
+    def body(rank: int, ask: Ask) -> list[Any]:
+        if rank == 0:
+            return [ask(SENT, [7]), ask(SENT, [8])]
+        return [ask(RECEIVED, []), ask(RECEIVED, [])]
+
+    answers, calls = go(2, body)
+    assert answers == {0: [[], []], 1: [[7], [8]]}
+    assert calls == ((SENT, SENT), (RECEIVED, RECEIVED))
+
+
+@pytest.mark.parametrize("sent", [None, Collective("send", "pp", "tag 3", (1,), "int32", peer=1)])
+def test_who_receives_waits_for_a_message_of_the_kind(sent: Collective | None) -> None:
+    def body(rank: int, ask: Ask) -> Any:
+        if rank == 0:
+            return ask(sent, [7]) if sent else None
+        return ask(RECEIVED, [])
+
+    answers, calls = go(2, body)
+    assert list(answers) == [0]
+    assert calls[1] == (RECEIVED,)
+
+
 def test_ranks_that_are_stuck_are_stopped() -> None:
     with ranks(2, lambda rank, ask: None if rank else ask(BARRIER, [])) as running:
         running.perform({0: "go", 1: "go"})
@@ -162,6 +189,16 @@ def test_a_group_knows_its_ranks(asked: list[Collective]) -> None:
     assert torch.distributed.get_rank(group) == 1
     torch.distributed.barrier(group)
     assert asked == [Collective("barrier", "tp")]
+
+
+def test_a_message_has_a_peer(asked: list[Collective]) -> None:
+    group: Any = Group("pp", 0, 2)
+    sent = torch.distributed.isend(
+        torch.tensor([3], dtype=torch.int32), group=group, tag=2, group_dst=1
+    )
+    assert sent is not None
+    assert sent.is_completed()
+    assert asked == [SENT]
 
 
 def test_what_has_no_stand_in_stops_the_run(asked: list[Collective]) -> None:

@@ -37,9 +37,10 @@ def test_schedulers_of_all_ranks_admit_alike() -> None:
     assert run.coverage.outcomes["prefill", "ok"] > 3
 
 
-def test_three_ranks_agree() -> None:
+@pytest.mark.parametrize("pipeline", [False, True])
+def test_three_ranks_agree(pipeline: bool) -> None:
     with ReleaseProcess(source_of(LATEST)) as process:
-        run = judge(process, Plan(2, limits=replace(TWO, ranks=3)), seed=1)
+        run = judge(process, Plan(2, limits=replace(TWO, ranks=3, pipeline=pipeline)), seed=1)
     assert run.found == []
     assert run.coverage.steps > 100
 
@@ -54,11 +55,13 @@ def test_three_ranks_agree() -> None:
             {"observing-acknowledges-finished-heads", "ranks-await-the-same-copies"},
         ),
         ("evicts_more", {"ranks-do-as-much", "ranks-hold-the-same-data"}),
+        ("hears_nothing", {"ranks-call-the-same-collectives"}),
     ],
 )
 def test_a_rank_that_goes_its_own_way_is_caught(way: str, slugs: set[str]) -> None:
     with WrongProcess(source_of(LATEST), {WRONG: way}) as process:
-        run = judge(process, replace(_PLAN, wanted=frozenset(slugs)), seed=1)
+        limits = replace(TWO, pipeline=way == "hears_nothing")
+        run = judge(process, replace(_PLAN, limits=limits, wanted=frozenset(slugs)), seed=1)
     assert slugs <= {slug for found in run.found for slug in found.counterexample.slugs}
 
 

@@ -60,8 +60,14 @@ def evicts_more(cache: Any) -> None:
     cache.evict = one_more
 
 
+def hears_nothing(cache: Any) -> None:
+    """A stage that does not receive what the first one tells."""
+    cache._pp_sync = lambda self, data: None
+
+
 WAYS: Mapping[str, Callable[[Any], None]] = {
-    way.__name__: way for way in (stays_away, ignores_the_minimum, takes_the_maximum, evicts_more)
+    way.__name__: way
+    for way in (stays_away, ignores_the_minimum, takes_the_maximum, evicts_more, hears_nothing)
 }
 
 

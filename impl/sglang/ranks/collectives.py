@@ -17,8 +17,8 @@ import torch.distributed
 from torch import Tensor
 
 from radixproof.impl.sglang.loader import AUDIT, StubCalled
-from radixproof.impl.sglang.ranks.rendezvous import Ask
-from radixproof.model.ranks import Collective
+from radixproof.impl.sglang.ranks.rendezvous import Ask, Values
+from radixproof.model.ranks import RECV, SEND, Collective
 
 FRAMES = 4
 """Innermost frames of the release that a call keeps."""
@@ -33,9 +33,7 @@ _ABSENT = (
     "gather",
     "gather_object",
     "irecv",
-    "isend",
     "new_group",
-    "recv",
     "reduce",
     "reduce_scatter",
     "scatter",
@@ -61,7 +59,7 @@ class Collectives:
     def install(self) -> None:
         """Put them where the release looks."""
         there = vars(torch.distributed)
-        for name in ("all_reduce", "barrier", "broadcast"):
+        for name in ("all_reduce", "barrier", "broadcast", "isend", "recv"):
             there[name] = getattr(self, name)
         there["get_world_size"] = lambda group=None: _group(group).size
         there["get_rank"] = lambda group=None: _group(group).rank
@@ -91,17 +89,55 @@ class Collectives:
         _now(async_op)
         self.ask(Collective("barrier", _group(group).name, where=_where()), [])
 
+    def isend(
+        self,
+        tensor: Tensor,
+        dst: int | None = None,
+        group: Any = None,
+        tag: int = 0,
+        group_dst: int | None = None,
+    ) -> Sent:
+        peer = group_dst if dst is None else dst
+        self.ask(_call(SEND, f"tag {int(tag)}", tensor, group, peer), tensor.flatten().tolist())
+        return Sent()
+
+    def recv(
+        self,
+        tensor: Tensor,
+        src: int | None = None,
+        group: Any = None,
+        tag: int = 0,
+        group_src: int | None = None,
+    ) -> int | None:
+        peer = group_src if src is None else src
+        _fill(tensor, self.ask(_call(RECV, f"tag {int(tag)}", tensor, group, peer), []))
+        return peer
+
     def _over(self, kind: str, reduction: str, tensor: Tensor, group: Any) -> None:
-        call = Collective(
-            kind,
-            _group(group).name,
-            reduction,
-            tuple(tensor.shape),
-            str(tensor.dtype).removeprefix("torch."),
-            _where(),
-        )
-        values = self.ask(call, tensor.flatten().tolist())
-        tensor.copy_(torch.tensor(values, dtype=tensor.dtype).view(tensor.shape))
+        values = tensor.flatten().tolist()
+        _fill(tensor, self.ask(_call(kind, reduction, tensor, group), values))
+
+
+class Sent:
+    """Stands for the ``Work`` of a send, which takes no time."""
+
+    def is_completed(self) -> bool:
+        return True
+
+    def wait(self, *_: Any) -> bool:
+        return True
+
+
+def _call(
+    kind: str, reduction: str, tensor: Tensor, group: Any, peer: int | None = None
+) -> Collective:
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    shape = tuple(tensor.shape)
+    return Collective(kind, _group(group).name, reduction, shape, dtype, peer, _where())
+
+
+def _fill(tensor: Tensor, values: Values) -> None:
+    tensor.copy_(torch.tensor(values, dtype=tensor.dtype).view(tensor.shape))
 
 
 def _group(group: Any) -> Group:

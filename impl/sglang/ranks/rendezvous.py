@@ -1,8 +1,10 @@
 """Processes that run side by side and meet in collectives.
 
 Contract kept: a rank that calls a collective waits until every rank of the group has called the
-same one; then all go on with the same result. What is free in a deployment, who comes first, makes
-no difference here: ranks share nothing else, so a round has one outcome whatever the order.
+same one; then all go on with the same result. Who sends goes on at once; who receives waits for
+the first message that was sent to it and not received. What is free in a deployment, who comes
+first, makes no difference here: ranks share nothing else, so a round has one outcome whatever the
+order.
 
 A round ends when every rank has answered, or when none can go on: one waits for another that has
 answered already, or that called something else. Then all are stopped, and what each called is told.
@@ -18,7 +20,7 @@ from multiprocessing.process import BaseProcess
 from random import Random
 from typing import Any
 
-from radixproof.model.ranks import Collective
+from radixproof.model.ranks import RECV, SEND, Collective
 
 CALL = "call"
 ANSWER = "answer"
@@ -78,22 +80,45 @@ class Ranks:
         running = set(commands)
         answers: dict[int, Any] = {}
         waiting: dict[int, tuple[Collective, Values]] = {}
+        mail: list[tuple[int, Collective, Values]] = []
+        """Sender, call and values of what has not been received."""
         calls: list[list[Collective]] = [[] for _ in self._pipes]
         while running or waiting:
             for rank in sorted(running):
                 kind, *told = self._receive(rank)
+                while kind == CALL and told[0].kind == SEND:
+                    calls[rank].append(told[0])
+                    mail.append((rank, told[0], told[1]))
+                    self._send(rank, [])
+                    kind, *told = self._receive(rank)
                 if kind == ANSWER:
                     answers[rank] = told[0]
                 else:
                     waiting[rank] = (told[0], told[1])
                     calls[rank].append(told[0])
-            running = self._go_on(waiting)
+            running = self._delivered(waiting, mail) or self._met(waiting)
             if waiting and not running:
                 self.close()
                 break
         return Round(answers, tuple(map(tuple, calls)))
 
-    def _go_on(self, waiting: dict[int, tuple[Collective, Values]]) -> set[int]:
+    def _delivered(
+        self,
+        waiting: dict[int, tuple[Collective, Values]],
+        mail: list[tuple[int, Collective, Values]],
+    ) -> set[int]:
+        """Give those who wait for a message the first that was sent to them; who runs again."""
+        freed: set[int] = set()
+        for rank, (call, _) in list(waiting.items()):
+            theirs = [m for m in mail if (m[0], m[1].peer) == (call.peer, rank)]
+            if call.kind == RECV and theirs and call.answers(theirs[0][1]):
+                mail.remove(theirs[0])
+                del waiting[rank]
+                self._send(rank, theirs[0][2])
+                freed.add(rank)
+        return freed
+
+    def _met(self, waiting: dict[int, tuple[Collective, Values]]) -> set[int]:
         """Complete the collective that all ranks have called alike; who runs again."""
         if len(waiting) < self.count or len({call for call, _ in waiting.values()}) > 1:
             return set()

@@ -54,7 +54,8 @@ class _Rank:
     """In the process of a rank: opens caches and performs operations."""
 
     def __init__(self, release: Release, core: str, name: str, ranks: int, rank: int) -> None:
-        self.open = partial(open_sglang, release, core=core, place=Place(rank, ranks))
+        self.open = partial(open_sglang, release, core=core)
+        self.rank, self.ranks = rank, ranks
         self.name = f"{name}, rank {rank}"
         self.subject: SglangSubject | None = None
 
@@ -66,7 +67,8 @@ class _Rank:
 
     def _opened(self, config: CacheConfig) -> Snapshot | str:
         try:
-            self.subject = self.open(config, name=self.name)
+            place = Place(self.rank, self.ranks, config.pipeline)
+            self.subject = self.open(config, name=self.name, place=place)
         except ConfigError as problem:
             return str(problem)
         return self.subject.snapshot()
