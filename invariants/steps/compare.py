@@ -8,7 +8,7 @@ from radixproof.invariants.catalogue import Step
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
-from radixproof.model.config import FULL, MAMBA
+from radixproof.model.config import EXTRA_BUFFER_LAZY, FULL, MAMBA
 from radixproof.model.options import (
     BACKS_UP_WHAT_IS_REGAINED,
     BACKS_UP_WINDOWS,
@@ -59,6 +59,19 @@ def drained_locks(step: Step, b: int, component: str) -> int:
         if (r.owner, r.tier) == (op.WRITE, "device") and covers:
             count += b in set(step.before.path(r.anchor))
     return count
+
+
+def given_up_locks(step: Step, b: int, component: str) -> int:
+    """Locks of a node before a chunk which the request may give back in it.
+
+    With lazy tracking, of the state that it began with, where no other slot can be had for the one
+    that it hands over: the forward pass has used it.
+    """
+    lazy = step.before.config.mamba_strategy == EXTRA_BUFFER_LAZY
+    if component != MAMBA or not lazy or not isinstance(step.operation, op.Prefill):
+        return 0
+    own = ("device", "request", step.operation.request, b)
+    return sum((r.tier, r.owner, r.name, r.anchor) == own for r in step.before.receipts)
 
 
 def may_lose_host_data(step: Step) -> bool:

@@ -26,6 +26,7 @@ from radixproof.model.config import (
 from radixproof.model.errors import ConfigError
 from radixproof.model.reference import ReferenceModel
 from radixproof.model.trace import Trace, dumps, loads
+from radixproof.stateful_tests.bugs.open import OPEN
 from radixproof.stateful_tests.configs import Limits
 from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.sglang.judge import Plan, judge, replay_on
@@ -58,6 +59,9 @@ LIFE = (
 )
 
 
+OVERLAPPED = Trace(replace(CONFIG, overlap_schedule=True), LIFE)
+
+
 def test_a_request_hands_over_what_it_put_aside() -> None:
     """Of five tokens the first four, of ten the first eight: chunks of two, every fourth token."""
     coverage = Coverage()
@@ -65,7 +69,8 @@ def test_a_request_hands_over_what_it_put_aside() -> None:
         assert replay_on(running, Trace(CONFIG, LIFE), coverage=coverage) is None
         hit = Trace(CONFIG, (*LIFE, op.Admit("r2", (1, 2, 1, 2, 1, 1, 1, 1, 2, 2))))
         assert replay_on(running, hit, coverage=coverage) is None
-    assert coverage.steps == 2 * len(LIFE) + 1
+        assert replay_on(running, OVERLAPPED, coverage=coverage) is None
+    assert coverage.steps == 3 * len(LIFE) + 1
     assert {kind for _, kind in coverage.outcomes} == {"ok"}
 
 
@@ -98,22 +103,45 @@ PLANTED = {
     def get_mamba_ping_pong_keep_idx(self, req):
         return self.get_mamba_ping_pong_other_idx(req.kv.mamba_last_track_idx)
 """,
-        "a-state-put-aside-is-that-of-its-length",
+        "device-slots-hold-their-prefix",
     ),
 }
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n[:4] == "a sh" else pytest.mark.nightly) for n in PLANTED]
-)
+@pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_defect_is_found(name: str, tmp_path: Path) -> None:
+    """By the life of one request, in which the release itself does nothing wrong."""
     module, kind, method, wanted = PLANTED[name]
+    root = broken_copy(fetch("0.5.23"), tmp_path, method, inside=Path(module), kind=kind)
+    with start(f"sglang:{root}", PYTHON, {}) as running:
+        found = replay_on(running, OVERLAPPED)
+    assert found is not None
+    assert wanted in found.slugs
+
+
+def test_walks_find_a_planted_defect(tmp_path: Path) -> None:
+    module, kind, method, wanted = PLANTED["a shorter prefix than that of the state"]
     root = broken_copy(fetch("0.5.23"), tmp_path, method, inside=Path(module), kind=kind)
     limits = Limits((FULL, MAMBA), host=False, mamba_strategy=EXTRA_BUFFER)
     with start(f"sglang:{root}", PYTHON, {}) as running:
         run = judge(running, Plan(200, limits=limits, wanted=frozenset({wanted})), seed=0)
     assert run.stopped == ""
     assert wanted in {slug for f in run.found for slug in f.counterexample.slugs}
+
+
+def test_walks_of_a_release_find_what_is_known_and_nothing_else() -> None:
+    """With pages and overlap, on one tier, where no backup pins a state."""
+    known = OPEN["overwritten-checkpoint"].wanted
+    whole = Coverage()
+    with start("sglang==0.5.23", PYTHON, {}) as running:
+        for strategy in (EXTRA_BUFFER, EXTRA_BUFFER_LAZY):
+            limits = Limits((FULL, SWA, MAMBA), host=False, mamba_strategy=strategy)
+            run = judge(running, Plan(25, limits=limits), seed=4)
+            assert run.stopped == ""
+            assert {slug for f in run.found for slug in f.counterexample.slugs} <= known
+            whole.add(run.coverage)
+    done = {operation for operation, kind in whole.outcomes if kind == "ok"}
+    assert done >= {"admit", "prefill", "decode", "slide_window", "finish", "retract", "proceed"}
 
 
 def test_each_wrong_way_to_put_a_state_aside_is_told() -> None:
