@@ -17,7 +17,7 @@ from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
 from radixproof.model.outcome import Outcome
 from radixproof.model.ranks import RECV, SEND, Collective
-from radixproof.model.snapshot import Node, Transfer
+from radixproof.model.snapshot import Node, Pool, Transfer
 
 _UNHEARD = (op.Insert, op.Evict, op.EvictHost, op.StartLoading, op.Observe)
 """No forward pass rests on the answer: it says how much was done, or was there already."""
@@ -120,14 +120,19 @@ def _shape(n: Node) -> dict[str, Any]:
 @ranks_invariant(
     "I-41",
     formula="for all ranks r, nodes n, components c: n.c on device and on host exist on r iff on 0;"
-    " free slots of every pool are equal",
+    " taken slots of every pool are equal",
     without_it="An allocation that fails on one rank alone takes it another way than the others.",
     taught_by="U-20, 27489",
 )
 def ranks_hold_the_same_data(step: RanksStep) -> Iterator[Fault]:
-    """What is on the device and on the host, and how much is free, is the same on every rank."""
+    """What is on the device and on the host, and how much is taken, is the same on every rank."""
     yield from _nodes_alike(step, _held)
-    yield from _alike(step, lambda v: {f"free in {n}": p.free_slots for n, p in v.pools.items()})
+    yield from _alike(step, lambda v: {f"taken of {n}": _taken(p) for n, p in v.pools.items()})
+
+
+def _taken(pool: Pool) -> int:
+    """Stages may have pools of different sizes."""
+    return pool.slots - pool.free_slots
 
 
 def _held(n: Node) -> dict[str, Any]:

@@ -99,6 +99,8 @@ class CacheConfig:
     """So many caches, each with pools of its own, that do the same together (domain.md 6.13)."""
     pipeline: bool = False
     """Ranks are stages of a pipeline: the first decides, and tells the next one."""
+    later_host_full_slots: int = 0
+    """Of the stages after the first, where each sizes its own host pools; 0: as the first has."""
     sessions: bool = False
     """The server has streaming sessions (model/session_operations.py); a release's alone."""
     storage: StorageConfig | None = None
@@ -119,6 +121,7 @@ class CacheConfig:
             ("max_new_tokens", 0),
             ("chunked_prefill_size", 0),
             ("ranks", 1),
+            ("later_host_full_slots", 0),
             ("mamba_track_interval", 1),
         ):
             value = getattr(self, name)
@@ -138,7 +141,10 @@ class CacheConfig:
         for flag in _FLAGS:
             if not isinstance(getattr(self, flag), bool):
                 raise ConfigError(f"{flag} must be true or false")
-        for name in ("full_slots", "swa_slots", "host_full_slots", "host_swa_slots"):
+        for name in (
+            *("full_slots", "swa_slots"),
+            *("host_full_slots", "host_swa_slots", "later_host_full_slots"),
+        ):
             if getattr(self, name) % self.page_size:
                 raise ConfigError(f"{name} must be a multiple of page_size {self.page_size}")
         if self.chunked_prefill_size % self.page_size:
@@ -158,6 +164,8 @@ class CacheConfig:
             raise ConfigError("bigram keys go without mamba: SGLang makes no pairs beside states")
         if self.pipeline and self.ranks == 1:
             raise ConfigError("a pipeline has two ranks or more")
+        if self.later_host_full_slots and not (self.pipeline and self.has_host):
+            raise ConfigError("later_host_full_slots are of a pipeline's stages with a host tier")
         if self.ranks > MOST_RANKS:
             raise ConfigError(f"ranks must be at most {MOST_RANKS}, not {self.ranks}")
         self._require_tracking()
@@ -201,7 +209,7 @@ class CacheConfig:
     @property
     def of_one_rank(self) -> CacheConfig:
         """The same cache by itself."""
-        return replace(self, ranks=1, pipeline=False)
+        return replace(self, ranks=1, pipeline=False, later_host_full_slots=0)
 
     @property
     def has_swa(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -136,6 +136,18 @@ def host_ratio(config: CacheConfig) -> float:
 def host_slots(device_slots: int, ratio: float, page_size: int) -> int:
     """The host slots that a release makes of a ratio."""
     return (int(device_slots * ratio) // page_size + 1) * page_size
+
+
+def of_stage(config: CacheConfig, rank: int) -> CacheConfig:
+    """The pools of one stage: a server that is told gigabytes of host memory makes more slots of
+    them where a token takes fewer bytes, for a stage has layers of its own."""
+    if not rank or not config.later_host_full_slots:
+        return config
+    config = replace(config, host_full_slots=config.later_host_full_slots)
+    if not config.has_swa:
+        return config
+    slots = host_slots(config.swa_slots, host_ratio(config), config.page_size)
+    return replace(config, host_swa_slots=slots)
 
 
 def _no(*_: Any, **__: Any) -> bool:

@@ -145,6 +145,8 @@ def require_possible(release: Release, config: CacheConfig) -> None:
     """Host pools are sized by one ratio, and in some releases larger than the device's."""
     if config.ranks > 1 and config.has_mamba:
         raise ConfigError("several ranks are driven without mamba so far")
+    if config.later_host_full_slots and release.stages_agree_on_host_size:
+        raise ConfigError("stages of this release have equally many host slots")
     if config.ranks > 1 and config.disable:
         raise ConfigError("several ranks are driven with their cache enabled")
     if config.disable and DISABLES_ELSEWHERE in release.options:

@@ -121,6 +121,11 @@ class Release:
         self.checkpoints = hasattr(self.common, "checkpoint_kv_cache")
         """Requests are cached by ``checkpoint_kv_cache`` and hold a ``TreeLock``."""
         self.host_larger_than_device = _asserts_larger_host()
+        self.stages_agree_on_host_size = any(
+            hasattr(m, "sync_fixed_hicache_size")
+            for m in _modules_there((f"{_MEM}.pool_host.base", f"{_MEM}.memory_pool_host"))
+        )
+        """Host pools of a fixed number of bytes have equally many slots on all stages (0.5.15)."""
         assembler = _module(f"{_MEM}.hybrid_cache.hybrid_pool_assembler")
         self.looks_at_budget_first = "adder.budget_state()" in _scheduler(cache)
         """A scheduler stops before a candidate where the round's budget is spent."""

@@ -55,6 +55,7 @@ class Shape:
     """A server whose caching is disabled has this cache."""
     has_strategies: bool
     """Leaves are evicted by the strategy that is asked for, not always by recency."""
+    stages_agree_on_host_size: bool
 
 
 def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
@@ -96,6 +97,8 @@ def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
     hosted = _with_host(config, percent)
     if not has_pages_for_layers(hosted):
         hosted = _with_host(config, 200)
+    if config.pipeline and not shape.stages_agree_on_host_size:
+        hosted = _with_later_host(hosted, choose.pick((0, 150, 200)))
     return with_storage(hosted, choose) if limits.storage else hosted
 
 
@@ -126,6 +129,12 @@ def _with_host(config: CacheConfig, percent: int) -> CacheConfig:
     if config.has_mamba:
         config = replace(config, host_mamba_slots=host_slots(config.mamba_slots, ratio, 1))
     return config
+
+
+def _with_later_host(config: CacheConfig, percent: int) -> CacheConfig:
+    """Stages after the first with so many percent of its host slots; 0: as many."""
+    pages = config.host_full_slots // config.page_size * percent // 100
+    return replace(config, later_host_full_slots=pages * config.page_size)
 
 
 _LARGER = (200, 105, 150, 300)

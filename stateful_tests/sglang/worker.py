@@ -153,6 +153,7 @@ def shape_of(release: Release) -> Shape:
         tracks_long_pages=release.tracks_long_pages,
         disables_in_place=DISABLES_ELSEWHERE not in release.options,
         has_strategies=RECENCY_ALONE not in release.options,
+        stages_agree_on_host_size=release.stages_agree_on_host_size,
     )
 
 

@@ -182,6 +182,8 @@ def test_a_later_stage_has_finished_what_the_first_has() -> None:
 def test_a_pipeline_has_stages() -> None:
     with pytest.raises(ConfigError, match="two ranks or more"):
         CacheConfig(pipeline=True)
+    with pytest.raises(ConfigError, match="pipeline's stages"):
+        CacheConfig(ranks=2, later_host_full_slots=32)
 
 
 def test_a_load_that_one_rank_has_no_counter_for_is_illegal() -> None:

@@ -8,9 +8,12 @@ import pytest
 
 from radixproof.cli.main import main
 from radixproof.cli.releases import source_of
-from radixproof.model.config import FULL, SWA, WRITE_BACK, WRITE_THROUGH
+from radixproof.model import operations as op
+from radixproof.model.config import FULL, SWA, WRITE_BACK, WRITE_THROUGH, CacheConfig
+from radixproof.model.errors import ConfigError
+from radixproof.model.trace import Trace
 from radixproof.stateful_tests.configs import Limits
-from radixproof.stateful_tests.sglang.judge import Plan, judge
+from radixproof.stateful_tests.sglang.judge import Plan, judge, replay_on
 from radixproof.stateful_tests.sglang.process import ReleaseProcess
 from radixproof.stateful_tests.tests.wrong_ranks import WAYS, WRONG, WrongProcess
 
@@ -101,3 +104,27 @@ def test_ranks_where_there_are_none_are_one_line(
     told = capsys.readouterr()
     assert len(told.err.strip().splitlines()) == 1
     assert "ranks" in told.err
+
+
+@pytest.mark.nightly
+def test_stages_that_size_their_own_host_pools_go_apart() -> None:
+    """docs/findings/stages-size-their-host.md"""
+    config = CacheConfig((FULL,), full_slots=4, host_full_slots=5, ranks=2, pipeline=True)
+    config = replace(config, later_host_full_slots=9)
+    key = (1, 1, 1, 1)
+    copied = (op.Execute(op.WRITE), op.Observe(op.WRITE))
+    trace = Trace(config, (op.Insert(key), *copied, op.Evict(4), op.Insert((2, 2))))
+    with ReleaseProcess(source_of("sglang==0.5.14")) as process:
+        found = replay_on(process, trace)
+        assert found is not None
+        assert found.step == 4
+        assert "ranks-have-the-same-tree" in found.slugs
+        assert replay_on(process, replace(trace, config=_alike(config))) is None
+    with ReleaseProcess(source_of("sglang==0.5.15")) as process:
+        with pytest.raises(ConfigError, match="equally many host slots"):
+            replay_on(process, trace)
+        assert replay_on(process, replace(trace, config=_alike(config))) is None
+
+
+def _alike(config: CacheConfig) -> CacheConfig:
+    return replace(config, later_host_full_slots=0)

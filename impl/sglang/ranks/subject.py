@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from radixproof.impl.sglang.configuration import Place
+from radixproof.impl.sglang.configuration import Place, of_stage
 from radixproof.impl.sglang.loader import AUDIT
 from radixproof.impl.sglang.ranks.collectives import Collectives
 from radixproof.impl.sglang.ranks.rendezvous import Ask, RankEnded, Ranks, Serve
@@ -68,7 +68,8 @@ class _Rank:
     def _opened(self, config: CacheConfig) -> Snapshot | str:
         try:
             place = Place(self.rank, self.ranks, config.pipeline)
-            self.subject = self.open(config, name=self.name, place=place)
+            mine = of_stage(config, self.rank)
+            self.subject = self.open(mine, name=self.name, place=place)
         except ConfigError as problem:
             return str(problem)
         return self.subject.snapshot()
@@ -126,6 +127,7 @@ class RankedSubject:
         opened = ranks.perform(dict.fromkeys(range(ranks.count), config)).answers
         told = [answer for answer in opened.values() if isinstance(answer, str)]
         if told:
+            ranks.close()  # those that could open one are a cache ahead
             raise ConfigError(told[0])
         self.states: tuple[Snapshot, ...] = tuple(opened[r] for r in range(ranks.count))
         """Of the empty caches."""
