@@ -54,7 +54,7 @@ class CloseSession:
     """A client closes a session, and all that it holds is given back.
 
     With a turn in flight the session is closing from now on; it is closed when this is done again
-    after the end of that turn, which is the server's own reaper.
+    after the end of that turn. That is the server's own reaper, which closes all such sessions.
 
     E_PROTO: no such session. Outcome: ``closed`` (0 or 1).
     """

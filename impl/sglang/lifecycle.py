@@ -268,6 +268,10 @@ class Lifecycle:
         else:
             self.release.schedule_policy.PrefillAdder._req_inc_lock_ref(self.batch, req)
 
+    def holds_lock(self, req: Any) -> bool:
+        """Whether a lock is the request's own; not since a session has it (0.5.22 on)."""
+        return not self.release.checkpoints or req.lock is not None
+
     def receipt(self, req: Any) -> Any:
         """What has to be given back to release a lock that is the request's own."""
         if self.release.checkpoints:

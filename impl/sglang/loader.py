@@ -29,6 +29,7 @@ REAL = (
     "sglang.srt.managers.cache_controller",
     "sglang.srt.managers.schedule_batch",
     "sglang.srt.managers.schedule_policy",
+    "sglang.srt.managers.scheduler_components.pool_stats_observer",
     "sglang.srt.managers.scheduler_components.batch_result_processor",
     "sglang.srt.dllm.mixin.req",
     "sglang.srt.sampling.sampling_params",

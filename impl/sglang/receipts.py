@@ -23,6 +23,8 @@ def receipts(cache: SglangCache, tree: Tree) -> Iterator[Receipt]:
     for name, running in cache.requests.items():
         slot = lifecycle.lent_slot(running)
         if slot is None:
+            if not lifecycle.holds_lock(running.req):
+                continue  # its session was taken away under it
             receipt = lifecycle.receipt(running.req)
         else:
             receipt = lifecycle.receipt_of_slot(slot)

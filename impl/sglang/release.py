@@ -49,6 +49,7 @@ _TIMED = (*_WITH_THREADS, f"{_MEM}.unified_radix_cache", "sglang.srt.utils.poll_
 PAGES_AT_ONCE = 2
 """Pages that one call to the store moves, where a server moves 128: so that a small prefetch takes
 several calls, as a long one does there."""
+_POOL_STATS = "sglang.srt.managers.scheduler_components.pool_stats_observer"
 
 
 class NotSglang(Exception):
@@ -112,6 +113,9 @@ class Release:
         self.context = _module_or_none("sglang.srt.runtime_context")
         self.session_controller = _session_controller(self.UnifiedRadixCache)
         """``None``: its unified cache has no streaming sessions."""
+        records = hasattr(self.UnifiedRadixCache, "session_records")
+        self.pool_stats: Any = _module(_POOL_STATS) if records else None
+        """What counts the tokens that sessions hold, from 0.5.22 on."""
         self.frees_aborted_sessions = _frees_aborted_sessions(cache)
         """A turn that is aborted while it waits leaves its session free for the next one."""
         self.has_tree_core = hasattr(cache, "select_tree_core_backend") or hasattr(

@@ -138,11 +138,11 @@ class Sessions:
             self.controller.maybe_reap(now)
         else:
             self.controller.close(SimpleNamespace(session_id=name))
-        if name in self.controller:
+        for other in [other for other in self.open if other not in self.controller]:
+            del self.open[other]  # the reaper closes all that can be closed
+        if name in self.open:
             ledger.closing = True
-            return False
-        del self.open[name]
-        return True
+        return name not in self.open
 
     # What a session holds
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
+from radixproof.impl.sglang import held
 from radixproof.impl.sglang.cache import SglangCache
 from radixproof.impl.sglang.configuration import ALONE, Place
 from radixproof.impl.sglang.lifecycle import Admitted, Hits, Running
@@ -76,13 +77,15 @@ class SglangSubject:
         return self._observer
 
     def check_itself(self) -> str | None:
-        """The release's own ``sanity_check``: what it complains of, or ``None``."""
+        """The release's own ``sanity_check``, and its count of what sessions hold (held.py)."""
         try:
             self.cache.tree.sanity_check()
         except BaseException as problem:
             if isinstance(problem, AssertionError) or is_panic(problem):
                 return str(problem)
             raise
+        if self.cache.config.sessions:
+            return held.complaint(self.cache, self.observer().memory)
         return None
 
     def close(self) -> None:

@@ -100,6 +100,14 @@ def host_is_ample(view: View) -> bool:
     return True
 
 
+def closed_with(step: Step) -> set[str]:
+    """Sessions that a ``CloseSession`` may close: its own, or all that are closing, as that is."""
+    assert isinstance(step.operation, op.CloseSession)
+    name = step.operation.session
+    closing = {s.name for s in step.before.sessions if s.closing}
+    return closing if name in closing else {name}
+
+
 def is_ok(step: Step) -> bool:
     return step.outcome.status is Status.OK
 

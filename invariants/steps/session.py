@@ -6,7 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from radixproof.invariants.catalogue import WITH_SESSIONS, Step, step_invariant
-from radixproof.invariants.steps.compare import aligned, is_ok, path_to, unchanged, values_stay
+from radixproof.invariants.steps.compare import (
+    aligned,
+    closed_with,
+    is_ok,
+    path_to,
+    unchanged,
+    values_stay,
+)
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
@@ -61,7 +68,7 @@ def _accepted(step: Step) -> bool:
 def sessions_change_only_by_their_own_operations(step: Step) -> Iterator[Fault]:
     """A session changes only when it is opened or closed, or when a turn of it begins or ends."""
     o = step.operation
-    mine = {getattr(o, "session", "")}
+    mine = closed_with(step) if isinstance(o, op.CloseSession) else {getattr(o, "session", "")}
     if isinstance(o, _OF_TURNS):
         for view in (step.before, step.after):
             mine |= {s.name for s in view.sessions if s.turn == o.request}
@@ -303,8 +310,8 @@ def an_aborted_turn_leaves_the_history(step: Step) -> Iterator[Fault]:
 @step_invariant(
     "S-session-8",
     op.CloseSession,
-    formula="ok, no turn in flight => the session is gone, what was its own is free, values as"
-    " before; one in flight => it is closing, all else as before",
+    formula="ok => the session (if it is closing: all that are) is gone and its own slots are free,"
+    " unless a turn of it is in flight: then it is closing, and as before; values as before",
     without_it="A conversation that is over would keep its memory for ever.",
     taught_by="a corrupted step",
     holds_under=WITH_SESSIONS,
@@ -312,18 +319,19 @@ def an_aborted_turn_leaves_the_history(step: Step) -> Iterator[Fault]:
 def a_closed_session_gives_all_back(step: Step) -> Iterator[Fault]:
     """Closing a session frees its KV, at once or when its turn has ended."""
     assert isinstance(step.operation, op.CloseSession)
-    before = _named(step.before, step.operation.session)
-    if not is_ok(step) or before is None:
+    if not is_ok(step):
         return
-    after = _named(step.after, before.name)
     yield from values_stay(step, "device")
     yield from values_stay(step, "host")
-    if before.turn:
-        yield from unchanged(step, "pools", "receipts", "requests", "evictable", "protected")
-        if after is None or not _same(step, replace(before, closing=True), after):
+    own, due = 0, closed_with(step)
+    for before in (s for s in step.before.sessions if s.name in due):
+        after = _named(step.after, before.name)
+        if not before.turn:
+            own += len(before.row) - before.protected
+            if after is not None:
+                yield Fault(f"session {before.name} has no turn in flight and is still open")
+        elif after is None or not _same(step, replace(before, closing=True), after):
             yield Fault(f"session {before.name} has a turn in flight and was closed")
-    elif after is not None:
-        yield Fault(f"session {before.name} has no turn in flight and is still open")
-    elif _freed(step) != len(before.row) - before.protected:
-        own = len(before.row) - before.protected
-        yield Fault(f"{_freed(step)} FULL slots of session {before.name} became free, not {own}")
+    if _freed(step) != own:
+        yield Fault(f"{_freed(step)} FULL slots became free, not {own}")
+    yield from unchanged(step, "requests")

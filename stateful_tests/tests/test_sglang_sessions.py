@@ -25,6 +25,7 @@ from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.sglang.judge import Plan, judge, replay_on
 from radixproof.stateful_tests.sglang.process import ReleaseProcess, unpack
 from radixproof.stateful_tests.tests.broken import broken_copy
+from radixproof.stateful_tests.verdict import OWN_CHECK
 
 CONFIG = CacheConfig(
     components=(FULL, SWA),
@@ -383,6 +384,17 @@ def test_a_wrong_release_is_seen(tmp_path: Path, defect: str) -> None:
         found = replay_on(running, Trace(CONFIG, CONVERSATION))
     assert found is not None
     assert slug in found.slugs
+
+
+@pytest.mark.nightly
+def test_a_wrong_count_of_what_sessions_hold_is_seen(tmp_path: Path) -> None:
+    """The number that the release's own leak check rests on."""
+    method = "    def session_records(self):\n        return {}"
+    tree = broken_copy(fetch("0.5.23"), tmp_path, method)
+    with start(f"sglang:{tree}", PYTHON, {}) as running:
+        found = replay_on(running, Trace(CONFIG, CONVERSATION))
+    assert found is not None
+    assert found.slugs == (OWN_CHECK,)
 
 
 # Walks, traces and the command

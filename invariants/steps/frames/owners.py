@@ -11,6 +11,7 @@ from radixproof.invariants.steps.compare import (
     EVICTING_DEVICE,
     INSERTING,
     LOADING,
+    closed_with,
     is_ok,
     may_drain_writes,
 )
@@ -76,7 +77,7 @@ def receipts_change_only_for_their_owner(step: Step) -> Iterator[Fault]:
             if isinstance(o, (op.Turn, op.Proceed) if ended else ENDING):
                 allowed = getattr(o, "request", None) == turn.get(name)
             else:
-                allowed = ended and isinstance(o, op.CloseSession) and o.session == name
+                allowed = ended and isinstance(o, op.CloseSession) and name in closed_with(step)
         elif ended and owner == op.WRITE and may_drain_writes(step):
             continue
         elif owner in STORAGE_OWNERS:

@@ -37,6 +37,7 @@ def only_inserts_count_hits_and_raise_priorities(step: Step) -> Iterator[Fault]:
     formula="n on the key's path => priority(n) = max(before, given); else as before",
     without_it="A priority that leaks to other prefixes protects them from eviction.",
     taught_by="X-16",
+    of_turns=False,
 )
 def an_insert_raises_priorities_on_its_path_only(step: Step) -> Iterator[Fault]:
     """An insert raises the priority of nodes on its path to its own, and of no other node."""
