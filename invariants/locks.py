@@ -47,6 +47,30 @@ def lock_counts_are_sums_of_receipts(view: View) -> Iterator[Fault]:
 
 
 @state_invariant(
+    "I-14",
+    formula="device receipt of a request: every n on its path has n.FULL.lock > 0; if it covers"
+    " SWA, every n with SWA on device within W of its end has n.SWA.lock > 0",
+    without_it="Whoever released one lock too many lets the next eviction take what is being read.",
+    taught_by="SGLang 36848, M-10",
+)
+def a_running_request_holds_its_prefix(view: View) -> Iterator[Fault]:
+    """What a running request reads of the tree is locked: its path, and the SWA of its window."""
+    # True of skip-set locks, too: a request locks where a match is valid, which is where nothing
+    # of its window is missing, and so it skips nothing of it.
+    for r in view.receipts:
+        if r.owner != "request" or r.tier != "device" or r.anchor < 0 or r.full_start is None:
+            continue
+        end = view.nodes[r.anchor].end
+        for i in view.path(r.anchor):
+            n = view.nodes[i]
+            if n.full.device is not None and not n.full.lock:
+                yield Fault(f"{view.name(i)} is under request {r.name} and not locked", (i,))
+            read = r.swa_start is not None and n.end > end - view.config.sliding_window
+            if read and n.swa is not None and n.swa.device is not None and not n.swa.lock:
+                yield Fault(f"the SWA of {view.name(i)} is read by {r.name} and not locked", (i,))
+
+
+@state_invariant(
     "I-11",
     formula="all n, c: n.c.hlock = |{live host receipts whose segment for c contains n}|",
     without_it="Host data under a copy is reclaimed, or never again.",

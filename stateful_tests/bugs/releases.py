@@ -170,7 +170,7 @@ RELEASE_BUGS = {
             "0.5.19",
             "0.5.20",
             "P5 P11",
-            frozenset({"requests-read-their-own-prefix"}),
+            frozenset({"requests-read-their-own-prefix", "a-running-request-holds-its-prefix"}),
             Limits((FULL, SWA), WRITE_THROUGH),
         ),
         ReleaseBug(

@@ -12,6 +12,7 @@ from radixproof.model import operations as op
 from radixproof.model.config import FULL, SWA, CacheConfig
 from radixproof.model.snapshot import Snapshot, Transfer
 from radixproof.model.storage import PREFETCH_POLICIES, StorageConfig
+from radixproof.model.units import raw_tokens
 from radixproof.stateful_tests.choose import Chooser, RandomChooser
 from radixproof.stateful_tests.configs import Limits, draw_config
 from radixproof.stateful_tests.enabled import Situation, draw_operation, draw_style, draw_weights
@@ -143,6 +144,8 @@ _RATIOS = (200, 200, 100, 50, 25)
 only just larger is soon full."""
 
 
+_REVIVALS = 5
+"""Percent of the operations that give SWA back to a part of a node: by itself it comes seldom."""
 _STORAGE_SHARE = 75
 """Percent of the operations that are the storage tier's, where there is one."""
 _BATCH = {"admit": 4, "prefill": 9, "abort": 3, "execute": 3}
@@ -179,7 +182,27 @@ def _draw(s: Situation, choose: Chooser) -> op.Operation:
         drawn = draw_sessions.draw(s, choose)
         if drawn is not None:
             return drawn
+    if choose.chance(_REVIVALS):
+        return _revival(s, choose) or draw_operation(s, choose)
     return draw_operation(s, choose)
+
+
+def _revival(s: Situation, choose: Chooser) -> op.Insert | None:
+    """Part of a node that lacks SWA is computed again: it is split, and the upper part gets SWA."""
+    page = s.state.config.page_size
+    lacking = [
+        n
+        for n in s.state.nodes
+        if s.state.config.has_swa
+        and n.full.device is not None
+        and (n.swa is None or n.swa.device is None)
+        and len(n.key) > page
+    ]
+    if not lacking:
+        return None
+    node = choose.pick(lacking)
+    end = node.end - page * choose.integer(1, len(node.key) // page - 1)
+    return op.Insert(raw_tokens(node.tokens[:end]), node.namespace)
 
 
 def draw_together(s: Situation, choose: Chooser, run: RankedRun, slow: int | None) -> op.Operation:
