@@ -200,6 +200,9 @@ def main(kind: type[Worker] = Worker) -> None:
     except (NotSglang, ConfigError) as problem:
         say("unusable", line=str(problem))
         return
+    except Exception as problem:
+        say("unusable", line=f"its cache cannot be opened: {where(problem)}")
+        return
     say(
         "ready",
         options=sorted(worker.options),

@@ -39,6 +39,7 @@ def one_line(text: str) -> bool:
         ["steal"],
         ["check", "--profile", "huge"],
         ["check", "--seed", "x"],
+        ["check", "--seed", "-1"],
         ["check", "--time", "0"],
         ["check", "--time", "nan"],
         ["check", "--page-size", "0"],

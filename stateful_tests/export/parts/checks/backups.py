@@ -63,6 +63,15 @@ class BackupChecks(unittest.TestCase):
             room = len(after.free["SWA", "host"])
             self.assertGreater(len(missing), room, f"on the device alone, with room for {room}")
 
+    def a_backed_up_prefix_keeps_its_state_on_the_host(
+        self, cache: Cache, before: State, after: State
+    ) -> None:
+        name = cache.inserted
+        copied = {place[2:] for places in after.writes.values() for place in places}
+        kept = name in after.on("host") - copied and name in after.on("device", "MAMBA")
+        if kept and after.free["MAMBA", "host"]:
+            self.assertIn(name, after.on("host", "MAMBA"), "prefixes with a state on the host")
+
     def nothing_is_backed_up_before_its_time(
         self, cache: Cache, before: State, after: State
     ) -> None:
