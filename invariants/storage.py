@@ -12,6 +12,7 @@ from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model.blocks import unit_bytes
 from radixproof.model.config import FULL
+from radixproof.model.options import SHARES_STORED_PAGES
 from radixproof.model.snapshot import Slots
 
 
@@ -31,7 +32,8 @@ def page_hashes(before: str, units: tuple[int, ...], page_size: int) -> tuple[st
 @state_invariant(
     "I-46",
     formula="all n: hash(n)[j] = H(hash of the page before, page j of n); H(nothing, ...) at the"
-    " start of a prefix without namespace; |hash(n)| = |n| / page",
+    " start of a prefix without namespace, and of no other (shares-stored-pages: of any);"
+    " |hash(n)| = |n| / page",
     without_it="Store and tree would name the same prefix differently: a page is written and never"
     " found, or found for another prefix.",
     taught_by="SGLang 27770, M-39",
@@ -53,7 +55,8 @@ def page_hashes_are_those_of_the_prefix(view: View) -> Iterator[Fault]:
             yield Fault(f"{view.name(i)} has not one hash for each page", (i,))
             continue
         key = n.key
-        if n.parent < 0 and n.namespace:  # a namespace begins its chain as the release likes
+        seeded = SHARES_STORED_PAGES not in view.options
+        if n.parent < 0 and n.namespace and seeded:  # how a namespace begins is the release's own
             last, key = found[0], n.key[size:]
             if found[0] == page_hashes("", n.key[:size], size)[0]:
                 yield Fault(f"{view.name(i)} is hashed without its namespace", (i,))

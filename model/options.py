@@ -49,6 +49,9 @@ TELLS_NO_EVENTS = "tells-no-events"
 SHARES_BLOCKS = "shares-blocks"
 """Block hashes, and so KV events, leave the namespace out (U-17). SGLang, unless it writes the
 events of one router (from 0.5.22 on)."""
+SHARES_STORED_PAGES = "shares-stored-pages"
+"""Page hashes of the storage tier leave the namespace out (U-17): what one namespace stored,
+another is given. SGLang until 0.5.19."""
 STRIPS_THINKING = "strips-thinking"
 """A request that thinks ends as if it had been aborted after its prompt. SGLang, where the server
 argument ``strip_thinking_cache`` is set."""

@@ -167,6 +167,9 @@ class Release:
             options.WAITS_UNLOCKED: True,
             options.TELLS_NO_EVENTS: "enable_kv_cache_events" not in tree,
             options.SHARES_BLOCKS: True,
+            options.SHARES_STORED_PAGES: not hasattr(
+                _module(f"{_MEM}.utils"), "storage_namespace_seed"
+            ),
             options.DISABLES_ELSEWHERE: not _disables_in_place(cache),
             options.STRIPS_THINKING: configuration.is_set(configuration.STRIP_THINKING),
             options.BINDS_BY_BATCH: True,

@@ -68,6 +68,14 @@ OPEN = {
             frozenset({"no-crash"}),
         ),
         OpenDefect(
+            "prefetched-before-its-parent",
+            "a prefetch lands below a node whose backup is in flight, and is told as stored first",
+            "",
+            "0.5.20",
+            "0.5.23",
+            frozenset({"stored-blocks-have-their-parents"}),
+        ),
+        OpenDefect(
             "state-of-a-refused-load",
             "a request whose load-back is refused keeps its device prefix and starts from zeros",
             "",

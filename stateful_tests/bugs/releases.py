@@ -309,6 +309,27 @@ RELEASE_BUGS = {
             environment=_FREES_EARLY,
         ),
         ReleaseBug(
+            "38204",
+            "the hashes of the nodes in front of a leaf that goes to the store are gathered by"
+            " recursion: a chain of 1,000 nodes ends the scheduler",
+            "0.5.19",
+            "0.5.20",
+            "P17",
+            frozenset({"no-crash"}),
+            Limits((FULL,), WRITE_BACK, host=True, storage=True),
+            by_hand=True,
+        ),
+        ReleaseBug(
+            "stored-namespaces",
+            "page hashes leave the namespace out: what one namespace stored, another is given",
+            "0.5.19",
+            "0.5.20",
+            "P3 P19",
+            frozenset({"stored-pages-hold-the-prefix-of-their-hash"}),
+            Limits((FULL,), WRITE_THROUGH, host=True, storage=True),
+            by_hand=True,
+        ),
+        ReleaseBug(
             "38429",
             "a prefetch from storage lands on the host, and nobody is told of its blocks until they"
             " are told to be gone",

@@ -228,7 +228,7 @@ def walk(
 ) -> Counterexample | None:
     """``steps`` operations drawn from the subject's own state, then everything is given back."""
     situation = style or draw_style(choose, run.state)
-    if shares_blocks(run.state):
+    if shares_blocks(run.state) or draw_storage.shares_pages(run.state):
         situation.namespaces = ("",)
     situation.weights = situation.weights or draw_weights(choose)
     if run.state.storage is not None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from radixproof.invariants.storage import page_hashes
 from radixproof.model import operations as op
 from radixproof.model.config import FULL, SWA
+from radixproof.model.options import SHARES_STORED_PAGES
 from radixproof.model.snapshot import Snapshot
 from radixproof.model.storage import TIMEOUT, WRITE_PAGES
 from radixproof.model.storage_operations import (
@@ -39,6 +40,11 @@ def patient(weights: Mapping[str, int]) -> dict[str, int]:
     """Few requests are given up, for a prefetch takes its time; and the cache is seldom flushed."""
     rare = {"abort": 0, "reset": 0, "retract": 1}
     return {name: min(weight, rare.get(name, weight)) for name, weight in weights.items()}
+
+
+def shares_pages(state: Snapshot) -> bool:
+    """Two namespaces would find each other's pages, which is known and would hide all else."""
+    return state.storage is not None and SHARES_STORED_PAGES in state.options
 
 
 def remember(s: Situation) -> None:

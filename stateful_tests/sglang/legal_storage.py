@@ -39,8 +39,8 @@ def why_illegal(state: Snapshot, operation: op.Operation) -> str | None:
         return None
     if isinstance(operation, op.Proceed) and operation.request in prefetching(state):
         return "an admission first asks whether the prefetch is waited for"
-    if isinstance(operation, op.Reset) and is_busy(state):
-        return "what is in flight to and from the store ends first"
+    if isinstance(operation, op.Reset) and (state.storage.prefetches or state.storage.backups):
+        return "a server is not idle while it prefetches or writes to the store"
     return None
 
 

@@ -27,7 +27,9 @@ WITHOUT_A_TEST = {
     "27489": "several ranks",
     "29792": "mamba_strategy extra_buffer",
     "loads-not-agreed": "several ranks",
+    "38204": "a storage tier",
     "38429": "a storage tier",
+    "stored-namespaces": "a storage tier",
 }
 """Bug -> why it cannot be exported."""
 BY_BUG = pytest.mark.parametrize(
@@ -65,7 +67,11 @@ def test_a_bug_without_a_test_says_why(
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("defect", OPEN.values(), ids=lambda defect: defect.id)
+@pytest.mark.parametrize(
+    "defect",
+    [defect for defect in OPEN.values() if defect.trace().config.storage is None],
+    ids=lambda defect: defect.id,
+)
 def test_an_open_defect_fails_on_the_latest_release(
     defect: OpenDefect, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
