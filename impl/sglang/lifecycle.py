@@ -487,8 +487,9 @@ class Lifecycle:
         return self.held(slot, "req_pool_idx")
 
     def lent_slot(self, running: Running) -> Any:
-        """The record on which a turn runs; ``None``: it holds what it needs itself."""
-        slot = self.slots.get(running.session) if running.session else None
+        """The record on which a turn runs, or one that was not accepted; ``None``: on its own."""
+        session = running.req.session
+        slot = None if session is None else self.slots.get(session.session_id)
         lent = slot is not None and running.req.last_node is slot.virtual_node
         return slot if lent else None
 
