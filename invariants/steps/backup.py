@@ -79,7 +79,8 @@ def a_backed_up_prefix_keeps_its_window_on_the_host(step: Step) -> Iterator[Faul
     "S-backup-4",
     op.Insert,
     formula="option copies-later-states: ok, the key's node was there, backed up, in no write, and"
-    " has its state on the device => its state is on the host, or there is no room for one",
+    " has its state on the device => its state is on the host, or there is no room for one, or for"
+    " the window that goes with it",
     without_it="The prefix comes back from the host without its state: of no use.",
     taught_by="SGLang 33639",
     holds_under=WITH_MAMBA,
@@ -98,8 +99,18 @@ def a_backed_up_prefix_keeps_its_state_on_the_host(step: Step) -> Iterator[Fault
     if any(target in t.nodes for t in after.writes) or state is None or state.device is None:
         return
     room = after.pools["host_mamba"].free_slots + reclaimable_host(after, MAMBA)
-    if state.host is None and room:
+    if state.host is None and room and _has_room_for_window(after, target):
         yield Fault(f"the state of {after.name(target)} is not on the host", (target,))
+
+
+def _has_room_for_window(view: View, target: int) -> bool:
+    """Room on the host for all SWA of a node's window that a copy would take along."""
+    if not view.config.has_swa:
+        return True
+    written = {i for t in view.writes for i in t.nodes}
+    missing = _without_host_copy(view, _up_to(written, view.path(target)))
+    room = view.pools["host_swa"].free_slots + reclaimable_host(view, SWA)
+    return sum(len(view.nodes[i].key) for i in missing) <= room
 
 
 @step_invariant(

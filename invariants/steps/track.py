@@ -11,6 +11,7 @@ from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
 from radixproof.model.config import EXTRA_BUFFER_LAZY, CacheConfig
+from radixproof.model.options import STRIPS_THINKING
 from radixproof.model.snapshot import Request
 
 
@@ -35,7 +36,7 @@ def inserted_tokens(step: Step, r: Request) -> int:
     o, config = step.operation, step.before.config
     if isinstance(o, op.Prefill):
         return put_aside_by_chunk(config, r, o.count)
-    due = _due_at_the_end(config, r)
+    due = _due_at_the_end(step, r)
     there = (n for n in due if n and _has_state(step.after, r.namespace, r.tokens[:n]))
     return max(there, default=0)
 
@@ -46,7 +47,8 @@ def inserted_tokens(step: Step, r: Request) -> int:
     op.Finish,
     formula="ok, tracking buffer => a chunk: its last step of the grid, or its branching point, is"
     " the end of a node with a state on device; a request that ends: as far as it had put a state"
-    " aside (overlap: or its last token or the one before, if due; lazily: or nothing)",
+    " aside (overlap: or its last token or the one before, if due; lazily: or nothing;"
+    " strips-thinking: nothing beyond its prompt)",
     without_it="The next turn finds the KV and cannot use it: the whole prompt is computed again.",
     taught_by="domain.md 6.9",
     holds_under=WITH_MAMBA,
@@ -64,19 +66,22 @@ def what_was_put_aside_is_cached(step: Step) -> Iterator[Fault]:
     if isinstance(o, op.Prefill):
         ends = [put_aside_by_chunk(config, r, o.count)]
     else:
-        ends = _due_at_the_end(config, r)
+        ends = _due_at_the_end(step, r)
     if not any(not end or _has_state(step.after, r.namespace, r.tokens[:end]) for end in ends):
         yield Fault(f"no node has the state of the {ends[0]} tokens that {r.name} put aside")
 
 
-def _due_at_the_end(config: CacheConfig, r: Request) -> list[int]:
+def _due_at_the_end(step: Step, r: Request) -> list[int]:
+    config = step.before.config
     ends = [r.tracked or 0]
     if config.mamba_strategy == EXTRA_BUFFER_LAZY:
         ends.append(0)
     if config.overlap_schedule:
         last = (r.committed - 1, r.committed)
         ends += [end for end in last if end % config.mamba_track_interval == 0]
-    return ends
+    if STRIPS_THINKING not in step.after.options:
+        return ends
+    return [end if end <= r.prompt_len else 0 for end in ends]
 
 
 @step_invariant(
@@ -101,7 +106,7 @@ def nothing_put_aside_nothing_cached(step: Step) -> Iterator[Fault]:
     if isinstance(o, op.Prefill):
         due = put_aside_by_chunk(config, r, o.count)
     else:
-        due = max(_due_at_the_end(config, r))
+        due = max(_due_at_the_end(step, r))
     before, after = (_present(view, r) for view in (step.before, step.after))
     if after > max(before, due):
         yield Fault(f"{after} tokens of {r.name} are cached, {due} were put aside")

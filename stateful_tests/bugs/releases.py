@@ -414,6 +414,18 @@ RELEASE_BUGS = {
             Limits((FULL, MAMBA), WRITE_THROUGH),
         ),
         ReleaseBug(
+            "24380",
+            "a request whose thinking is stripped hands over, for its prompt, a state that it put"
+            " aside later",
+            "0.5.21",
+            "0.5.22",
+            "P3",
+            frozenset({"device-slots-hold-their-prefix"}),
+            Limits((FULL, MAMBA), WRITE_THROUGH, host=False, mamba_strategy=EXTRA_BUFFER),
+            environment={"strip_thinking_cache": "1"},
+            by_hand=True,
+        ),
+        ReleaseBug(
             "29792",
             "under overlapped scheduling a decode step that ends a tracking interval is counted"
             " twice: the request hands over the slot that does not hold the state",

@@ -23,6 +23,7 @@ from radixproof.stateful_tests.verdict import CRASH
 IN_CI = ("25065", "36848", "27038", "34870")
 """One of FULL+SWA, of requests, of states and of bigram keys."""
 WITHOUT_A_TEST = {
+    "24380": "mamba_strategy extra_buffer",
     "27391": "a scheduler's budget",
     "27489": "several ranks",
     "29792": "mamba_strategy extra_buffer",
