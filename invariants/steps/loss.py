@@ -17,7 +17,7 @@ from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
 from radixproof.model.config import FULL, SWA
-from radixproof.model.options import BACKS_UP_WINDOWS, HIDES_TRACKING
+from radixproof.model.options import BACKS_UP_WINDOWS, HIDES_TRACKING, SPLITS_AT_PROMPT
 from radixproof.model.snapshot import Node
 
 _NEVER_ASKED = tuple(c for c in op.EVERY_OPERATION.values() if c not in (op.EvictHost, op.Reset))
@@ -127,10 +127,22 @@ def a_host_failure_struck(step: Step) -> bool:
 
 def has_room_for(view: View, i: int) -> bool:
     node = view.nodes[i]
-    length = len(node.key)
+    length = len(node.key) + _split_off_since(view, i)
     if view.pools["host_full"].free_slots + reclaimable_host(view, FULL) < length:
         return False
     return all(_has_auxiliary_room(view, i, node, c) for c in view.config.auxiliary)
+
+
+def _split_off_since(view: View, i: int) -> int:
+    """Tokens below a node that were one leaf with it when its backup was tried.
+
+    Where FULL is alone some releases split a leaf at the prompt's end after they inserted it.
+    """
+    below = view.children.get(i, ())
+    if SPLITS_AT_PROMPT not in view.options or view.config.auxiliary or len(below) != 1:
+        return 0
+    lower = view.nodes[below[0]]
+    return 0 if lower.backuped or lower.evicted else len(lower.key)
 
 
 def _has_auxiliary_room(view: View, i: int, node: Node, component: str) -> bool:

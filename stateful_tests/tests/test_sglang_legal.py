@@ -68,7 +68,29 @@ COPY_OF_AN_ANCESTOR = Trace(
 """A refused load-back under write-back reclaims the host copy of what is on the device."""
 
 
-@pytest.mark.parametrize("trace", [LOCKED_HOST_DATA, COPY_OF_AN_ANCESTOR])
+SPLIT_AFTER_ITS_BACKUP = Trace(
+    CacheConfig(
+        (FULL,), page_size=4, full_slots=64, swa_slots=0, host_full_slots=20, host_swa_slots=0
+    ),
+    (
+        op.Admit("r1", (2,) * 16),
+        op.Admit("r2", (1, 2, 1, 2, 1)),
+        op.Prefill("r1", 16),
+        op.Prefill("r2", 5),
+        op.Decode("r2", (2, 2, 2)),
+        op.Execute(op.WRITE),
+        *WRITTEN,
+        op.Retract("r2"),
+        op.Evict(full=1),
+        op.EvictHost(1),
+        op.Proceed("r2"),
+        op.Prefill("r2", 8),  # the host has room for its prompt, and not for the whole leaf
+    ),
+)
+"""A leaf is split where its prompt ends after its backup was refused as a whole."""
+
+
+@pytest.mark.parametrize("trace", [LOCKED_HOST_DATA, COPY_OF_AN_ANCESTOR, SPLIT_AFTER_ITS_BACKUP])
 def test_a_legal_difference_is_no_counterexample(trace: Trace) -> None:
     coverage = Coverage()
     with start("sglang==0.5.23", PYTHON, {}) as running:
