@@ -8,9 +8,9 @@ from time import monotonic
 from radixproof.cli import as_json, check_release
 from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
 from radixproof.cli.options import (
-    add_budget,
     add_json,
     add_limits,
+    add_servers,
     add_sessions,
     add_subject,
     limits_of,
@@ -44,7 +44,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add_subject(parser)
     add_limits(parser)
-    add_budget(parser)
+    add_servers(parser)
     add_sessions(parser)
     add_json(parser)
     add_release(parser)
@@ -55,8 +55,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     if is_release(args.subject):
         return check_release.run(args)
-    if args.budget:
-        raise UsageError("--budget goes with --subject sglang...: only a release has a scheduler")
+    if args.budget or args.decode_server:
+        raise UsageError("--budget and --decode-server go with --subject sglang...")
     if args.ranks or args.pipeline:
         raise UsageError(NO_RANKS)
     open_subject, limits, target = subject_of(args), limits_of(args), writable(args.json)

@@ -10,9 +10,9 @@ from time import monotonic
 from radixproof.cli import as_json
 from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
 from radixproof.cli.options import (
-    add_budget,
     add_json,
     add_limits,
+    add_servers,
     add_sessions,
     natural,
     seconds,
@@ -52,7 +52,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add_limits(parser)
     add_sessions(parser)
     add_json(parser)
-    add_budget(parser)
+    add_servers(parser)
     add_release(parser)
     parser.set_defaults(run=run)
 

@@ -45,7 +45,13 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_budget(parser: argparse.ArgumentParser) -> None:
+def add_servers(parser: argparse.ArgumentParser) -> None:
+    """Kinds of server that only a release of SGLang can be."""
+    parser.add_argument(
+        "--decode-server",
+        action="store_true",
+        help="sglang alone: prompts arrive computed (prefill-decode disaggregation)",
+    )
     parser.add_argument(
         "--budget",
         action="store_true",
@@ -137,13 +143,18 @@ def limits_of(args: argparse.Namespace) -> Limits:
         if MAMBA in components and args.bigram:
             raise UsageError("--bigram goes without mamba: SGLang makes no pairs beside states")
     budget = bool(getattr(args, "budget", False))
-    if budget and components is not None and MAMBA in components:
-        raise UsageError("--budget goes without mamba")
+    decode_server = bool(getattr(args, "decode_server", False))
+    if (budget or decode_server) and components is not None and MAMBA in components:
+        raise UsageError("--budget and --decode-server go without mamba")
+    if budget and decode_server:
+        raise UsageError("--budget goes without --decode-server, which computes no prompt")
+    if decode_server and args.bigram:
+        raise UsageError("--decode-server goes without --bigram")
     sessions = getattr(args, "sessions", False)
     if sessions and (args.bigram or (components and MAMBA in components)):
         raise UsageError("--sessions goes without --bigram and without mamba so far")
-    if sessions and budget:
-        raise UsageError("--sessions goes without --budget so far")
+    if sessions and (budget or decode_server):
+        raise UsageError("--sessions goes without --budget and --decode-server so far")
     return Limits(
         components,
         args.policy,
@@ -153,6 +164,7 @@ def limits_of(args: argparse.Namespace) -> Limits:
         budget=budget,
         sessions=sessions,
         mamba_strategy=args.mamba_strategy if tracks else None,
+        decode_server=decode_server,
     )
 
 

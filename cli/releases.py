@@ -105,14 +105,17 @@ def process_of(args: argparse.Namespace) -> ReleaseProcess:
     """A process that holds the release to be judged. Raises ``UsageError``."""
     if args.device != "cpu":
         raise UsageError("--device cuda goes with --subject torch only")
-    if getattr(args, "budget", False) and getattr(args, "relation", False):
-        raise UsageError("--budget goes without --relation: the relation has no batches")
+    special = getattr(args, "budget", False) or getattr(args, "decode_server", False)
+    if special and getattr(args, "relation", False):
+        raise UsageError("--budget and --decode-server go without --relation, which has neither")
     if getattr(args, "pipeline", False) and not args.ranks:
         raise UsageError("--pipeline goes with --ranks")
     if getattr(args, "ranks", None):
         others = {"--core rust": args.core == RUST, "--relation": args.relation}
         others["--sessions"] = getattr(args, "sessions", False)
         others["--storage"] = getattr(args, "storage", False)
+        others["--budget"] = getattr(args, "budget", False)
+        others["--decode-server"] = getattr(args, "decode_server", False)
         for flag in (name for name, given in others.items() if given):
             raise UsageError(f"--ranks goes without {flag}")
     if getattr(args, "relation", False) and getattr(args, "sessions", False):
@@ -130,8 +133,9 @@ def limits_on(args: argparse.Namespace) -> Limits:
         return limits
     if MAMBA in (limits.components or ()):
         raise UsageError("--storage goes without mamba")
-    if limits.sessions or limits.budget or getattr(args, "ranks", None):
-        raise UsageError("--storage goes without --sessions, --budget and --ranks so far")
+    of_another = limits.sessions or limits.budget or limits.decode_server
+    if of_another or getattr(args, "ranks", None):
+        raise UsageError("--storage goes without --sessions, --budget, --decode-server and --ranks")
     return replace(limits, storage=True, host=True)
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from radixproof.invariants.catalogue import WITH_HOST, WITH_MAMBA, state_invariant
 from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
-from radixproof.model.config import MAMBA
+from radixproof.model.config import MAMBA, SWA
 from radixproof.model.options import BINDS_BY_BATCH
 from radixproof.model.payload import NEVER_WRITTEN, kv_tags
 from radixproof.model.snapshot import Pool, Slots
@@ -39,13 +39,15 @@ def arriving(view: View, stream: str, component: str) -> set[int]:
 @state_invariant(
     "I-35",
     formula="all n, c, j outside pending loads: payload[n.c.device[j]] = prefix(n)[:start+j+1]"
-    " (of pairs both tokens)",
+    " (of pairs both tokens; of a decode server's nodes FULL alone)",
     without_it="A request would attend to another conversation's keys and values.",
     taught_by="M-14, M-39",
 )
 def device_slots_hold_their_prefix(view: View) -> Iterator[Fault]:
     """A node's device slots hold the KV of exactly its prefix, unless a load has yet to run."""
     for component in view.config.components:
+        if component == SWA and view.config.decode_server:
+            continue  # it has SWA slots before the window that it is sent; I-37 judges what is read
         coming = arriving(view, "load", component)
         yield from _wrong(view, component, "device", coming)
 
@@ -90,6 +92,8 @@ def requests_read_their_own_prefix(view: View) -> Iterator[Fault]:
             )
         if not view.config.has_swa:
             continue
+        if view.config.decode_server and r.committed < r.prompt_len:
+            continue  # its window has yet to arrive
         begin = max(0, r.committed - (view.config.sliding_window - 1))
         table = view.full_to_swa
         window = tuple(table[x] if 0 <= x < len(table) else 0 for x in row[begin:])

@@ -49,6 +49,7 @@ _FLAGS = (
     "bigram",
     "kv_events",
     "overlap_schedule",
+    "decode_server",
     "sessions",
 )
 
@@ -93,6 +94,9 @@ class CacheConfig:
     decides who is admitted, and what a forward pass computes; 0: the trace does."""
     chunked_prefill_size: int = 0
     """Prompt tokens that such a scheduler puts in one batch; 0: as many as there are."""
+    decode_server: bool = False
+    """Prompts arrive computed, with SWA for their last window (prefill-decode disaggregation):
+    ``Admit`` takes slots for the whole prompt, one ``Prefill`` is its arrival."""
     disable: bool = False
     """The cache keeps nothing: matches are empty, what is inserted is freed (domain.md 3)."""
     ranks: int = 1
@@ -205,6 +209,8 @@ class CacheConfig:
             raise ConfigError("sessions are a server's: SGLang has them")
         if self.tracks_states:
             raise ConfigError("mamba with a tracking buffer is driven on SGLang alone so far")
+        if self.decode_server:
+            raise ConfigError("decode_server asks for a server of SGLang")
 
     @property
     def of_one_rank(self) -> CacheConfig:

@@ -165,7 +165,7 @@ class Request:
     tokens, put aside last; ``branching`` is where its match found that a state was missing.
 
     ``granted``: tokens that the next forward pass brings it to, where the scheduler's budget has
-    admitted it to that pass; 0: it has not.
+    admitted it to that pass; 0: it has not. ``put_off``: its next chunk did not fit the budget.
     """
 
     name: str
@@ -182,6 +182,7 @@ class Request:
     state_source: int | None = None
     zero_state: bool = False
     granted: int = 0
+    put_off: bool = False
     tracking_slots: Slots = ()
     tracked: int | None = None
     tracked_slot: int | None = None
@@ -379,7 +380,7 @@ class _Canonical:
         swa = self.held("swa", tuple(window[x] for x in r.row if window[x])) if window else None
         plain = (r.name, r.namespace, r.tokens, r.prompt_len, r.committed, r.protected)
         kv = (row, written, swa and swa[0])
-        more = (r.swa_evicted, r.last_node, r.priority, r.granted)
+        more = (r.swa_evicted, r.last_node, r.priority, r.granted, r.put_off)
         return (*plain, *more, *kv, *self.state(r))
 
     def session(self, s: Session) -> tuple[Any, ...]:

@@ -30,6 +30,8 @@ class Limits:
     host: bool | None = None
     bigram: bool | None = None
     kv_events: bool | None = None
+    decode_server: bool = False
+    """Prompts arrive computed (releases of SGLang alone)."""
     budget: bool = False
     """A scheduler's own budget admits (releases of SGLang alone)."""
     ranks: int | None = None

@@ -63,6 +63,9 @@ class Budget:
         self.chunked: Running | None = None
         """The request whose prompt is being computed in chunks; there is at most one."""
 
+        self.put_off: Running | None = None
+        """It, while its next chunk waits: the scheduler decodes meanwhile."""
+
     @property
     def in_force(self) -> bool:
         return self.built.config.max_new_tokens > 0
@@ -94,6 +97,9 @@ class Budget:
             goes_on = adder.add_chunked_req(req) is not None
             if req in adder.can_run_list:
                 found.batch.append(self.chunked)
+                self.put_off = None
+            else:
+                self.put_off = self.chunked
             found.unfinished = self.chunked if goes_on else None
         return found
 
@@ -163,12 +169,13 @@ class Budget:
 
         Raises ``IllegalUse`` for what the budget does not give.
         """
-        begun = self.round is None
+        begun, put_off = self.round is None, self.put_off
         found = self._begin()
         mine = running in found.batch
         due = self.end(running) - running.committed if mine else 0
         if begun and due != count:
             self.round = None
+            self.put_off = put_off if mine else self.put_off
         if not mine and running is self.chunked and begun:
             return False
         if not mine:
@@ -231,7 +238,7 @@ class Budget:
     def forget(self, running: Running) -> None:
         """A request ended between rounds."""
         if self.chunked is running:
-            self.chunked = None
+            self.chunked = self.put_off = None
 
 
 def _count_chunk(running: Running | None, more: int) -> None:

@@ -18,6 +18,7 @@ import torch
 
 from radixproof.impl.sglang import allocation, configuration, payload
 from radixproof.impl.sglang.budget import Budget, OutOfMemory
+from radixproof.impl.sglang.decode_server import DecodeServer
 from radixproof.impl.sglang.device import Event
 from radixproof.impl.sglang.events import EventLog
 from radixproof.impl.sglang.lifecycle import SAMPLED, Admitted, Lifecycle, Running
@@ -71,6 +72,7 @@ class SglangCache:
         self.kv_events = EventLog(built.tree, self.config.page_size, enabled=self.config.kv_events)
         self.requests: dict[str, Running] = {}
         self.budget = Budget(self.lifecycle, self.requests)
+        self.decode_server = DecodeServer(self.lifecycle)
         self.sessions = Sessions(self.lifecycle, self.requests)
         self.queue = Queue(self.lifecycle, self.requests, self.budget, self.sessions)
         self.storage: StorageTier | None = None
@@ -286,7 +288,10 @@ class SglangCache:
     def _admitted(
         self, running: Running, *, load_back: bool, mem_quota: int | None
     ) -> tuple[Running, Admitted] | None:
-        admitted = self.queue.admit(running, load_back=load_back, mem_quota=mem_quota)
+        if self.decode_server.in_force:
+            admitted = self.decode_server.preallocate(running)
+        else:
+            admitted = self.queue.admit(running, load_back=load_back, mem_quota=mem_quota)
         if admitted is None:
             return None
         self.requests[running.name] = running
@@ -295,6 +300,9 @@ class SglangCache:
 
     def prefill(self, running: Running, count: int) -> str:
         """One chunk; why not, without memory. Each layer waits for its loads."""
+        if self.decode_server.in_force:
+            self.decode_server.arrive(running)
+            return ""
         if self.budget.in_force:
             refused = self._form_batch(running, count)
         else:

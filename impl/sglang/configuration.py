@@ -42,7 +42,8 @@ def server_arguments(config: CacheConfig) -> SimpleNamespace:
         **_storage_arguments(config),
         file_storage_path=None,
         disable_hicache_numa_detect=True,
-        disaggregation_mode="null",
+        disaggregation_mode="decode" if config.decode_server else "null",
+        disaggregation_decode_enable_radix_cache=config.decode_server,
         disaggregation_decode_enable_offload_kvcache=False,
         enable_unified_memory=False,
         mamba_cache_chunk_size=config.checkpoint_grid,
@@ -122,7 +123,7 @@ def _speculation(config: CacheConfig) -> str | None:
     """
     if config.bigram:
         return "EAGLE"
-    return None if config.has_mamba else "STANDALONE"
+    return None if config.has_mamba or config.decode_server else "STANDALONE"
 
 
 def host_ratio(config: CacheConfig) -> float:
@@ -196,6 +197,10 @@ _NOT_ON_CPU = (
 """Questions about kernels and parallelism whose answer on one CPU is no."""
 
 
+def _undecorated(*_: Any, **__: Any) -> Any:
+    return lambda function: function
+
+
 def stub_values() -> dict[str, Any]:
     """Full name of a stubbed name -> what it is here. Everything else of a stub raises."""
     fp8 = (
@@ -214,6 +219,7 @@ def stub_values() -> dict[str, Any]:
         # Rows of beams join and leave a decode batch; there are no beams.
         "sglang.srt.beam_search.batch_tail.strip_beam_tail": _none,
         "sglang.srt.beam_search.batch_tail.append_beam_tail": _none,
+        "sglang.srt.observability.scheduler_stage_metrics.scheduler_stage_method": _undecorated,
         "sglang.srt.server_args.get_global_server_args": _in_force,
         "sglang.srt.managers.io_struct.OpenSessionReqOutput": _none,
         # Until 0.5.17 a rejected turn is written to the log of the first rank.

@@ -200,6 +200,12 @@ class Lifecycle:
         new.committed = len(new.row)
         self.unbound.append(new)
 
+    def preallocated(self, new: Running, prefix_len: int) -> None:
+        """It has a row already, of which the KV of a prefix is there; something always arrives."""
+        index = self.held(new.req, "req_pool_idx")
+        row = self.built.requests.req_to_token[index, : len(new.tokens)]
+        new.row, new.committed = row.to(torch.int64), min(prefix_len, len(new.tokens) - 1)
+
     def _fits(self, new: Running, hits: Hits) -> bool:
         """The least that ``add_one_req`` wants to be free or evictable, with one token to decode.
 

@@ -42,6 +42,8 @@ REAL = (
     "sglang.srt.plugins.*",
     "sglang.srt.runtime_context",
     "sglang.srt.disaggregation.kv_events",
+    "sglang.srt.disaggregation.decode",
+    "sglang.srt.disaggregation.decode_hicache_mixin",
     "sglang.srt.observability.metrics_collector",
     "sglang.srt.observability.req_time_stats",
     "sglang.srt.observability.trace",

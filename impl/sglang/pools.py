@@ -155,6 +155,12 @@ def require_possible(release: Release, config: CacheConfig) -> None:
         raise ConfigError("a disabled cache is driven without host tier and mamba so far")
     if config.max_new_tokens and (config.disable or config.has_mamba):
         raise ConfigError("a scheduler's budget is driven with a cache, and without mamba, so far")
+    if config.decode_server:
+        release.require_decode_server()
+        if config.has_host or config.has_mamba or config.bigram or config.disable:
+            raise ConfigError("decode servers are driven with one tier, without mamba and bigram")
+        if config.max_new_tokens:
+            raise ConfigError("a decode server asks no budget for a prefill")
     if config.kv_events and TELLS_NO_EVENTS in release.options:
         raise ConfigError("the cache of this release tells no KV events")
     if config.eviction_policy != "lru" and RECENCY_ALONE in release.options:

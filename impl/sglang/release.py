@@ -21,6 +21,7 @@ from radixproof.impl.sglang.kernels import AllocExtendKernel
 from radixproof.impl.sglang.page_hash import page_hash
 from radixproof.impl.sglang.storage_threads import CLOCK, THREADING, Log, Queue
 from radixproof.model import options
+from radixproof.model.errors import ConfigError
 
 _MEM = "sglang.srt.mem_cache"
 _ON_DEVICE = (
@@ -209,6 +210,15 @@ class Release:
         for module in _modules_there(_TIMED):
             if hasattr(module, "time"):
                 vars(module)["time"] = CLOCK
+
+    def require_decode_server(self) -> None:
+        """Raises ``ConfigError`` where a decode server has no such cache (until 0.5.12)."""
+        if not hasattr(self.decode().DecodePreallocQueue, "_build_decode_prefix_match"):
+            raise ConfigError("a decode server of this release is not driven")
+
+    def decode(self) -> Any:
+        """The module of decode servers, which no other server needs."""
+        return _module("sglang.srt.disaggregation.decode")
 
     def key(self, tokens: Iterable[int], namespace: str) -> Any:
         """Tokens in the sequence type that the release compares them in (0.5.12: lists)."""

@@ -150,6 +150,7 @@ class Observer:
             state_source=lifecycle.states.source(running.req),
             zero_state=lifecycle.states.starts_from_zeros(running.req),
             granted=self.cache.budget.granted(running),
+            put_off=running is self.cache.budget.put_off,
             tracking_slots=lifecycle.tracking.slots(running.req),
             tracked=tracked[0] if tracked else None,
             tracked_slot=tracked[1] if tracked else None,

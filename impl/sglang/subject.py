@@ -205,7 +205,9 @@ class SglangSubject:
             return refused("the budget does not reach")
         running, admitted = found
         return ok(
-            tuple(running.row.tolist()),
+            tuple(running.row[: admitted.hits.device_hit].tolist())
+            if self.cache.decode_server.in_force
+            else tuple(running.row.tolist()),
             **self._hits(admitted.hits),
             loaded=int(admitted.loaded),
             protected=self.cache.lifecycle.protected(running.req),

@@ -33,6 +33,8 @@ def an_admission_reports_what_a_match_would(step: Step) -> Iterator[Fault]:
         return
     assert isinstance(step.operation, op.Admit | op.Prepare)
     o = step.operation
+    if step.before.config.decode_server:
+        return  # it asks for what it will not be sent, by a rule of its own
     hits = _hits(step.before, o.namespace, aligned(step.before, o.tokens[:-1]))
     wanted = as_told(step.before, hits)
     best = wanted.pop("best_match")
@@ -49,7 +51,7 @@ def an_admission_reports_what_a_match_would(step: Step) -> Iterator[Fault]:
     "S-admit-3",
     op.Admit,
     formula="ok => the new request has the given tokens, namespace and priority, a prompt of all"
-    " tokens, swa_evicted 0",
+    " tokens, swa_evicted 0 (decode server: at most what its window leaves)",
     without_it="A prompt that is cut short or filed under another adapter gets a wrong answer.",
     taught_by="M-33",
 )
@@ -59,9 +61,13 @@ def an_admitted_request_is_the_one_given(step: Step) -> Iterator[Fault]:
         return
     assert isinstance(step.operation, op.Admit)
     o, r = step.operation, _request(step.after, step.operation.request)
-    wanted = (o.namespace, o.tokens, len(o.tokens), o.priority, 0)
-    if r and (r.namespace, r.tokens, r.prompt_len, r.priority, r.swa_evicted) != wanted:
+    wanted = (o.namespace, o.tokens, len(o.tokens), o.priority)
+    if r and (r.namespace, r.tokens, r.prompt_len, r.priority) != wanted:
         yield Fault(f"request {r.name} is not the one that was given")
+    config = step.after.config  # what arrives has SWA for the window alone
+    spared = max(0, len(o.tokens) + 1 - config.sliding_window) if config.decode_server else 0
+    if r and r.swa_evicted > spared:
+        yield Fault(f"request {r.name} begins with {r.swa_evicted} tokens outside its window")
 
 
 @step_invariant(

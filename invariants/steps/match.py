@@ -109,8 +109,10 @@ def handed_out_slots_are_the_paths(step: Step) -> Iterator[Fault]:
     name = "device_hit" if isinstance(step.operation, op.Match) else "protected"
     if length != step.outcome.values.get(name):
         yield Fault(f"{length} slots for {name} {step.outcome.values.get(name)}")
-    path = path_to(view, step.operation.namespace, key_of(view, step.operation.tokens)[:length])
-    slots = tuple(x for i in path for x in view.nodes[i].full.device or ())
+    # Decode servers until 0.5.21 cut a match down to where its window's slots begin.
+    end = None if view.config.decode_server else length
+    path = path_to(view, step.operation.namespace, key_of(view, step.operation.tokens)[:end])
+    slots = tuple(x for i in path for x in view.nodes[i].full.device or ())[: end or length]
     if slots != step.outcome.slots:
         yield Fault(f"slots {step.outcome.slots} are not those of the path", tuple(path))
 

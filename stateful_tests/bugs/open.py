@@ -109,6 +109,14 @@ OPEN = {
             frozenset({"a-session-has-one-turn-in-flight", "a-turn-goes-on-from-the-history"}),
         ),
         OpenDefect(
+            "window-that-never-arrived",
+            "a decode server caches SWA slots that no transfer filled; a later prompt reads them",
+            "0.5.18",
+            "0.5.19",
+            "0.5.23",
+            frozenset({"requests-read-their-own-prefix"}),
+        ),
+        OpenDefect(
             "thinking-after-retraction",
             "with strip_thinking_cache a request that was retracted frees slots of the tree when it"
             " ends",

@@ -211,6 +211,35 @@ RELEASE_BUGS = {
             Limits((FULL, SWA), WRITE_THROUGH),
         ),
         ReleaseBug(
+            "29350",
+            "what arrives at a decode server with SWA for its tail alone is cached as if it had SWA"
+            " for all of it",
+            "0.5.14",
+            "0.5.15",
+            "P1 P3 P13",
+            frozenset({"device-slots-have-one-owner", "map-agrees-with-live-swa-data"}),
+            Limits((FULL, SWA), WRITE_THROUGH, decode_server=True),
+        ),
+        ReleaseBug(
+            "27770",
+            "a decode server repoints a prompt that arrived to what a match finds of it, which is"
+            " nothing where its tail is shorter than a window: request and tree own the same slots",
+            "0.5.18",
+            "0.5.19",
+            "P1 P13",
+            frozenset({"device-slots-have-one-owner", "no-crash"}),
+            Limits((FULL, SWA), WRITE_THROUGH, decode_server=True),
+        ),
+        ReleaseBug(
+            "load-of-a-refused-candidate",
+            "a candidate for which no chunk is left has its prefix loaded back, and is refused",
+            "0.5.19",
+            "0.5.20",
+            "P15",
+            frozenset({"who-is-not-admitted-takes-nothing"}),
+            Limits((FULL,), WRITE_THROUGH, budget=True),
+        ),
+        ReleaseBug(
             "29860",
             "a window that slides while a prompt is cached passes the end of what is inserted,"
             " where a page is larger than the window",

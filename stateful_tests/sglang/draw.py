@@ -21,6 +21,7 @@ from radixproof.stateful_tests.sglang import (
     draw_sessions,
     draw_storage,
     legal_budget,
+    legal_decode,
     legal_ranks,
     legal_states,
     legal_storage,
@@ -77,6 +78,8 @@ def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
         ranks=limits.ranks or 1,
         pipeline=limits.pipeline,
     )
+    if limits.decode_server:
+        config = legal_decode.with_arrivals(config)
     if limits.budget:
         config = legal_budget.with_budget(choose, config)
     if limits.sessions:
@@ -158,12 +161,20 @@ _ROUND = {"admit": 6, "proceed": 6, "prefill": 8, "execute": 1}
 """Weights in a round of the scheduler's budget (legal_budget.py)."""
 
 
+_ARRIVING = {"admit": 12, "prefill": 12, "insert": 0, "load_back": 0, "evict": 5}
+"""Weights of a decode server."""
+_CHUNKS = {**_ROUND, "prefill": 10, "execute": 3, "observe": 3, "finish": 1, "abort": 1}
+"""Weights between two chunks of a prompt."""
+
+
 def draw_legal(s: Situation, choose: Chooser, reach: Reach) -> op.Operation:
     """An operation that a server could do now. ``Match`` always is."""
     if legal_states.unsettled(s.state):
         s = replace(s, weights=_BATCH)
     if legal_budget.granted(s.state):
         s = replace(s, weights=_ROUND)
+    elif legal_budget.is_between_chunks(s.state):
+        s = replace(s, weights=_CHUNKS)
     if s.state.storage is not None and choose.chance(_STORAGE_SHARE):
         found = draw_storage.draw(s, choose)
         if found is not None and why_illegal(s.state, found, reach) is None:
@@ -172,6 +183,7 @@ def draw_legal(s: Situation, choose: Chooser, reach: Reach) -> op.Operation:
         operation = made_legal(_draw(s, choose), reach)
         operation = legal_states.made_legal(s.state, operation)
         operation = legal_budget.made_legal(s.state, operation)
+        operation = legal_decode.made_legal(s.state, operation)
         if why_illegal(s.state, operation, reach) is None:
             return operation
     return op.Match((1,) * s.state.config.page_size)
@@ -236,6 +248,8 @@ def walk(
         steps *= draw_storage.LONGER
     if run.state.config.max_new_tokens:
         situation.weights |= _ASKING
+    if run.state.config.decode_server:
+        situation.weights |= _ARRIVING
     slow = choose.pick((None, *range(run.config.ranks))) if isinstance(run, RankedRun) else None
     for _ in range(steps):
         situation.state = run.state

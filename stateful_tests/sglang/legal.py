@@ -15,6 +15,7 @@ from radixproof.model.units import units
 from radixproof.stateful_tests.enabled import is_loadable
 from radixproof.stateful_tests.sglang import (
     legal_budget,
+    legal_decode,
     legal_sessions,
     legal_states,
     legal_storage,
@@ -47,6 +48,7 @@ def why_illegal(state: Snapshot, operation: op.Operation, reach: Reach = DEFAULT
         or legal_budget.why_illegal(state, operation)
         or legal_sessions.why_illegal(state, operation)
         or legal_storage.why_illegal(state, operation)
+        or legal_decode.why_illegal(state, operation)
     )
 
 

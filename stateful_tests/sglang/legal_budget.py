@@ -15,6 +15,11 @@ from radixproof.model.snapshot import Request, Snapshot
 from radixproof.stateful_tests.choose import Chooser
 from radixproof.stateful_tests.sglang.legal_states import LOADS
 
+_BETWEEN_CHUNKS = (
+    *(op.Admit, op.Proceed, op.Prefill, op.Prepare, op.Match, op.Finish, op.Abort),
+    *(op.Execute, op.Observe, op.StartLoading, op.Unlock),
+)
+"""A scheduler prefills before it decodes: nothing takes memory but what its budget admits."""
 _IN_A_ROUND = (op.Admit, op.Proceed, op.Execute, op.Prefill)
 
 
@@ -31,6 +36,8 @@ def why_illegal(state: Snapshot, operation: op.Operation) -> str | None:
     if isinstance(operation, op.Retract) and running and running.committed < running.prompt_len:
         return "only what decodes is retracted"
     batch = granted(state)
+    if not batch and is_between_chunks(state) and not isinstance(operation, _BETWEEN_CHUNKS):
+        return "the next chunk of a prompt comes first, unless it is put off"
     if not batch:
         return None
     if not isinstance(operation, _IN_A_ROUND):
@@ -77,6 +84,15 @@ def with_budget(choose: Chooser, config: CacheConfig) -> CacheConfig:
 def granted(state: Snapshot) -> set[str]:
     """Requests of the batch that is being made, or computed."""
     return {r.name for r in state.requests if r.granted}
+
+
+def is_between_chunks(state: Snapshot) -> bool:
+    """Whether a prompt is computed in part, and its next chunk is due."""
+    if not state.config.max_new_tokens:
+        return False
+    return any(
+        r.committed < r.prompt_len and not r.granted and not r.put_off for r in state.requests
+    )
 
 
 def computes_them(state: Snapshot) -> list[op.Operation]:
