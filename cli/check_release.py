@@ -25,6 +25,7 @@ from radixproof.model.options import NO_SESSIONS, TELLS_NO_EVENTS
 from radixproof.stateful_tests.profiles import PROFILES
 from radixproof.stateful_tests.sglang.judge import Judgement, Plan, judge
 from radixproof.stateful_tests.sglang.process import ReleaseProcess
+from radixproof.stateful_tests.verdict import grouped
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,6 +62,7 @@ def _judged(
 
 
 def _result(args: argparse.Namespace, judged: Judgement, spent: float) -> dict[str, Any]:
+    groups = grouped([f.counterexample for f in judged.found])
     return {
         "command": "check",
         "subject": args.subject,
@@ -76,9 +78,10 @@ def _result(args: argparse.Namespace, judged: Judgement, spent: float) -> dict[s
                 "walk_seed": f.seed,
                 "walks": f.walks,
                 "steps": f.steps,
+                "group": next(g for g, places in enumerate(groups, start=1) if place in places),
                 **(as_json.counterexample_json(f.counterexample) or {}),
             }
-            for f in judged.found
+            for place, f in enumerate(judged.found)
         ],
         "coverage": as_json.coverage_json(judged.coverage),
         "never_performed": judged.never,

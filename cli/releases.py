@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from radixproof.cli.errors import UsageError
@@ -21,11 +21,13 @@ from radixproof.impl.sglang.wheels import (
 )
 from radixproof.invariants.catalogue import number_judged
 from radixproof.model.config import MAMBA, MOST_RANKS
+from radixproof.model.operations import NAMES
 from radixproof.model.options import COPIES_LATER_STATES, COPIES_LATER_WINDOWS
 from radixproof.stateful_tests.configs import Limits
 from radixproof.stateful_tests.sglang.judge import Judgement
 from radixproof.stateful_tests.sglang.legal import Reach
 from radixproof.stateful_tests.sglang.process import ReleaseProcess, Unusable
+from radixproof.stateful_tests.verdict import Counterexample, grouped
 
 PROMISES = (COPIES_LATER_STATES, COPIES_LATER_WINDOWS)
 """Options that no rule but their own reads, so that an older release can be judged by them."""
@@ -173,20 +175,38 @@ def flags_of(args: argparse.Namespace) -> str:
     return "".join(f" {flag}" for flag in flags)
 
 
+def _seen_again(others: Sequence[Counterexample]) -> list[str]:
+    """Other sights of what was told in full, a line for each that looks different; the shortest
+    trace of it is kept, too."""
+    alike: dict[tuple[str, ...], list[Counterexample]] = {}
+    for found in others:
+        name = NAMES[type(found.operation)] if found.operation is not None else "nothing"
+        alike.setdefault((name, *found.slugs), []).append(found)
+    lines = []
+    for (name, *slugs), sights in alike.items():
+        shortest = min(sights, key=lambda f: len(f.trace.operations))
+        times = f", {len(sights)} times" if len(sights) > 1 else ""
+        lines.append(f"also after {name}{times}: {', '.join(slugs)} (saved: {keep(shortest)})")
+    return lines
+
+
 def judgement_text(run: Judgement, subject: str, spent: float, flags: str = "") -> str:
     """The verdict, every kind of counterexample, and what all of it rests on."""
     blocks = []
-    for number, found in enumerate(run.found, start=1):
+    groups = grouped([f.counterexample for f in run.found])
+    for number, (first, *others) in enumerate(groups, start=1):
+        found = run.found[first]
         shown = found.counterexample
         blocks.append(counterexample_text(shown, keep(shown), subject, flags))
+        blocks += _seen_again([run.found[other].counterexample for other in others])
         blocks.append(
-            f"{number} of {len(run.found)}: found after {found.walks} walks, {found.steps} steps,"
+            f"{number} of {len(groups)}: found after {found.walks} walks, {found.steps} steps,"
             f" {found.seconds:.1f} s (walk seed {found.seed})\n"
         )
     c = run.coverage
     verdict = "held so far" if run.stopped else "held"
     if run.found:
-        verdict = f"{len(run.found)} kinds of counterexample in {run.failing_walks} walks"
+        verdict = f"{len(groups)} kinds of counterexample in {run.failing_walks} walks"
     judged = number_judged(run.ranks)
     whole = judged - len(run.not_checked) - len(run.in_part)
     partly = f" and {len(run.in_part)} in part" if run.in_part else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from radixproof.invariants.violation import Violation
@@ -72,3 +73,28 @@ def kinds(found: Counterexample) -> set[str]:
         else:
             told.add(f.slug)
     return told
+
+
+def causes(found: Counterexample) -> set[str]:
+    """What it has in common with other sights of one defect: the slugs, and what it crashed with,
+    wherever that was."""
+    told = set()
+    for f in found.findings:
+        said = f.message.splitlines()[0].split(" (")[0] if f.slug == CRASH else ""
+        told.add(f"{f.slug}: {re.sub('[0-9]+', 'N', said)}" if said else f.slug)
+    return told
+
+
+def grouped(found: Sequence[Counterexample]) -> list[list[int]]:
+    """Places of counterexamples that are one defect for all we see: what one breaks the other
+    breaks, too. Each group and all groups in order.
+
+    Two defects can break the same invariants: every member of a group is to be seen.
+    """
+    of = [causes(each) for each in found]
+    groups: list[list[int]] = []
+    for place, broken in enumerate(of):
+        alike = [g for g in groups if any(broken <= of[p] or of[p] <= broken for p in g)]
+        groups = [g for g in groups if g not in alike]
+        groups.append(sorted([place, *(p for g in alike for p in g)]))
+    return sorted(groups)
