@@ -36,3 +36,15 @@ class IllegalUse(Exception):
         super().__init__(f"{kind}: {reason}")
         self.kind = kind
         self.reason = reason
+
+
+def require(condition: bool, reason: str) -> None:
+    """Raises ``IllegalUse``: an argument breaks a precondition."""
+    if not condition:
+        raise IllegalUse(ErrorKind.ARGUMENT, reason)
+
+
+def require_pairing(condition: bool, reason: str) -> None:
+    """Raises ``IllegalUse``: a pairing protocol is broken."""
+    if not condition:
+        raise IllegalUse(ErrorKind.PROTOCOL, reason)

@@ -12,7 +12,14 @@ from radixproof.model.admission import drop, prepare, proceed
 from radixproof.model.alternatives import THE_RULES, Rules
 from radixproof.model.backup import back_up_split
 from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
-from radixproof.model.errors import NO_RANKS, ConfigError, ErrorKind, IllegalUse
+from radixproof.model.errors import (
+    NO_RANKS,
+    ConfigError,
+    ErrorKind,
+    IllegalUse,
+    require,
+    require_pairing,
+)
 from radixproof.model.events import emit_cleared
 from radixproof.model.eviction import evict
 from radixproof.model.host_eviction import evict_host
@@ -96,10 +103,10 @@ class ReferenceModel:
         size, memory = self.config.page_size, self.state.memory
         key = units(o.tokens, self.config.bigram)
         length = floor_page(len(key), size)
-        _require(bool(o.tokens), "an insert needs tokens")
-        _require(0 <= o.swa_evicted <= length, "swa_evicted lies outside the aligned key")
-        _require(o.swa_evicted % size == 0, "swa_evicted is not page-aligned")
-        _require(self.config.has_swa or o.swa_evicted == 0, "swa_evicted without SWA")
+        require(bool(o.tokens), "an insert needs tokens")
+        require(0 <= o.swa_evicted <= length, "swa_evicted lies outside the aligned key")
+        require(o.swa_evicted % size == 0, "swa_evicted is not page-aligned")
+        require(self.config.has_swa or o.swa_evicted == 0, "swa_evicted without SWA")
         taken = memory.attempt_with_state(ceil_page(len(o.tokens), size))
         if taken is None:
             return refused("no device slots")
@@ -129,7 +136,7 @@ class ReferenceModel:
 
     def _lock(self, o: op.Lock) -> Outcome:
         node = self._node(o.namespace, o.tokens)
-        _require_pairing(self._held(o.holder, DEVICE) is None, "the holder has a device lock")
+        require_pairing(self._held(o.holder, DEVICE) is None, "the holder has a device lock")
         delta = protectable(self.state, node)
         lock(self.state, node, "client", o.holder)
         return ok(delta=delta)
@@ -138,11 +145,11 @@ class ReferenceModel:
         return self._release(o.holder, DEVICE)
 
     def _host_lock(self, o: op.HostLock) -> Outcome:
-        _require(self.config.has_host, "there is no host tier")
-        _require(bool(o.tokens), "the root takes no host lock")
+        require(self.config.has_host, "there is no host tier")
+        require(bool(o.tokens), "the root takes no host lock")
         node = self._node(o.namespace, o.tokens)
-        _require("host_full" in node.held, "the node is not backed up")
-        _require_pairing(self._held(o.holder, HOST) is None, "the holder has a host lock")
+        require("host_full" in node.held, "the node is not backed up")
+        require_pairing(self._held(o.holder, HOST) is None, "the holder has a host lock")
         host_lock(self.state, node, "client", o.holder)
         return ok()
 
@@ -169,24 +176,24 @@ class ReferenceModel:
     # Memory pressure
 
     def _evict(self, o: op.Evict) -> Outcome:
-        _require(min(o.full, o.swa, o.mamba) >= 0, "a negative number of tokens")
-        _require(self.config.has_swa or o.swa == 0, "there is no SWA")
-        _require(self.config.has_mamba or o.mamba == 0, "there is no MAMBA")
+        require(min(o.full, o.swa, o.mamba) >= 0, "a negative number of tokens")
+        require(self.config.has_swa or o.swa == 0, "there is no SWA")
+        require(self.config.has_mamba or o.mamba == 0, "there is no MAMBA")
         freed = evict(self.state, {FULL: o.full, SWA: o.swa, MAMBA: o.mamba})
         states = self._with_mamba(freed_mamba=freed[MAMBA])
         return ok(freed_full=freed[FULL], freed_swa=freed[SWA], **states)
 
     def _evict_host(self, o: op.EvictHost) -> Outcome:
-        _require(o.count >= 0, "a negative number of tokens")
-        _require(o.component in self.config.components, f"no component {o.component!r}")
-        _require(self.config.has_host, "there is no host tier")
+        require(o.count >= 0, "a negative number of tokens")
+        require(o.component in self.config.components, f"no component {o.component!r}")
+        require(self.config.has_host, "there is no host tier")
         return ok(freed=evict_host(self.state, o.count, o.component))
 
     # Transfers
 
     def _load_back(self, o: op.LoadBack) -> Outcome:
-        _require(bool(o.tokens), "the root is no load target")
-        _require(o.mem_quota is None or o.mem_quota >= 0, "a negative quota")
+        require(bool(o.tokens), "the root is no load target")
+        require(o.mem_quota is None or o.mem_quota >= 0, "a negative quota")
         node = self._node(o.namespace, o.tokens)
         require_loadable(self.state, node)
         load = load_back(self.state, node, o.mem_quota)
@@ -202,26 +209,26 @@ class ReferenceModel:
         return ok(submitted=start_loading(self.state))
 
     def _execute(self, o: op.Execute) -> Outcome:
-        _require(o.stream in op.STREAMS, f"no stream {o.stream!r}")
-        _require(o.rank in (None, 0), f"no rank {o.rank}")
+        require(o.stream in op.STREAMS, f"no stream {o.stream!r}")
+        require(o.rank in (None, 0), f"no rank {o.rank}")
         writing = o.stream == op.WRITE
         waiting = unfinished(self.state.writes if writing else self.state.loads)
-        _require_pairing(bool(waiting), f"nothing waits on the {o.stream} stream")
+        require_pairing(bool(waiting), f"nothing waits on the {o.stream} stream")
         run = execute_write if writing else execute_load
         run(self.state, waiting[0])
         return ok()
 
     def _observe(self, o: op.Observe) -> Outcome:
-        _require(o.stream in op.STREAMS, f"no stream {o.stream!r}")
-        _require(o.limit is None or o.limit >= 0, "a negative limit")
+        require(o.stream in op.STREAMS, f"no stream {o.stream!r}")
+        require(o.limit is None or o.limit >= 0, "a negative limit")
         queue = self.state.writes if o.stream == op.WRITE else self.state.loads
         return ok(acknowledged=acknowledge(self.state, queue, o.limit))
 
     # Requests
 
     def _admit(self, o: op.Admit) -> Outcome:
-        _require(bool(o.tokens), "a request needs tokens")
-        _require(o.mem_quota is None or o.mem_quota >= 0, "a negative quota")
+        require(bool(o.tokens), "a request needs tokens")
+        require(o.mem_quota is None or o.mem_quota >= 0, "a negative quota")
         self._require_new(o.request)
         found = prepare(self.state, o.request, o.namespace, o.tokens, o.priority)
         candidate = self.state.candidates[o.request]
@@ -241,7 +248,7 @@ class ReferenceModel:
         )
 
     def _prepare(self, o: op.Prepare) -> Outcome:
-        _require(bool(o.tokens), "a request needs tokens")
+        require(bool(o.tokens), "a request needs tokens")
         self._require_new(o.request)
         return self._waiting(prepare(self.state, o.request, o.namespace, o.tokens, o.priority))
 
@@ -255,7 +262,7 @@ class ReferenceModel:
         )
 
     def _proceed(self, o: op.Proceed) -> Outcome:
-        _require(o.mem_quota is None or o.mem_quota >= 0, "a negative quota")
+        require(o.mem_quota is None or o.mem_quota >= 0, "a negative quota")
         candidate = self.state.candidates.get(o.request)
         if candidate is None:
             raise IllegalUse(ErrorKind.PROTOCOL, f"no request {o.request!r} waits")
@@ -269,20 +276,20 @@ class ReferenceModel:
         return self._waiting(requests.retract(self.state, self._request(o.request)))
 
     def _release_window(self, o: op.ReleaseWindow) -> Outcome:
-        _require(self.config.has_swa, "there is no SWA")
+        require(self.config.has_swa, "there is no SWA")
         request = self._complete(o.request)
         rooted = request.last_node is self.state.tree.root
         held = rooted or request.receipt.swa_start is not None
-        _require_pairing(held, "the window was released already")
+        require_pairing(held, "the window was released already")
         left = requests.window_left_prefix(self.state, request)
-        _require_pairing(left, "the window reaches into the protected prefix")
+        require_pairing(left, "the window reaches into the protected prefix")
         requests.release_early(self.state, request)
         return ok()
 
     def _prefill(self, o: op.Prefill) -> Outcome:
         request = self._request(o.request)
         left = request.prompt_len - request.committed
-        _require(1 <= o.count <= left, f"count must be from 1 to {left}")
+        require(1 <= o.count <= left, f"count must be from 1 to {left}")
         prefix_len = requests.prefill(self.state, request, o.count)
         if prefix_len is None:
             return refused("no device slots")
@@ -290,14 +297,14 @@ class ReferenceModel:
 
     def _decode(self, o: op.Decode) -> Outcome:
         request = self._complete(o.request)
-        _require(bool(o.tokens), "a decode step needs tokens")
-        _require(o.ahead >= 0, "slots for a negative number of tokens")
+        require(bool(o.tokens), "a decode step needs tokens")
+        require(o.ahead >= 0, "slots for a negative number of tokens")
         if not requests.decode(self.state, request, o.tokens, o.ahead):
             return refused("no device slots")
         return ok(committed=request.committed)
 
     def _slide_window(self, o: op.SlideWindow) -> Outcome:
-        _require(self.config.has_swa, "there is no SWA")
+        require(self.config.has_swa, "there is no SWA")
         request = self._request(o.request)
         freed = requests.slide_window(self.state, request)
         return ok(freed=freed, swa_evicted=request.swa_evicted)
@@ -328,7 +335,7 @@ class ReferenceModel:
         return ok()
 
     def _fail_allocation(self, o: op.FailAllocation) -> Outcome:
-        _require(o.pool in self.config.pools, f"no pool {o.pool!r}")
+        require(o.pool in self.config.pools, f"no pool {o.pool!r}")
         armed = self.state.memory.armed
         armed[o.pool] = armed.get(o.pool, 0) + 1
         return ok()
@@ -354,19 +361,9 @@ class ReferenceModel:
 
     def _require_new(self, name: str) -> None:
         known = name in self.state.requests or name in self.state.candidates
-        _require_pairing(not known, "the request runs or waits already")
+        require_pairing(not known, "the request runs or waits already")
 
     def _complete(self, name: str) -> Request:
         request = self._request(name)
-        _require_pairing(request.committed >= request.prompt_len, "the prompt is not complete")
+        require_pairing(request.committed >= request.prompt_len, "the prompt is not complete")
         return request
-
-
-def _require(condition: bool, reason: str) -> None:
-    if not condition:
-        raise IllegalUse(ErrorKind.ARGUMENT, reason)
-
-
-def _require_pairing(condition: bool, reason: str) -> None:
-    if not condition:
-        raise IllegalUse(ErrorKind.PROTOCOL, reason)

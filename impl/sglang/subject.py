@@ -20,7 +20,7 @@ from radixproof.impl.sglang.storage import StorageTier
 from radixproof.impl.sglang.transfers import slots_of
 from radixproof.model import operations as op
 from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
-from radixproof.model.errors import ErrorKind, IllegalUse
+from radixproof.model.errors import ErrorKind, IllegalUse, require, require_pairing
 from radixproof.model.outcome import Outcome, error, ok, refused
 from radixproof.model.snapshot import Snapshot
 from radixproof.model.storage import WORKERS
@@ -126,10 +126,10 @@ class SglangSubject:
 
     def _insert(self, o: op.Insert) -> Outcome:
         page, length = self.cache.config.page_size, self.cache.aligned(o.tokens)
-        _require(bool(o.tokens), "an insert needs tokens")
-        _require(0 <= o.swa_evicted <= length, "swa_evicted lies outside the aligned key")
-        _require(o.swa_evicted % page == 0, "swa_evicted is not page-aligned")
-        _require(self.cache.config.has_swa or not o.swa_evicted, "swa_evicted without SWA")
+        require(bool(o.tokens), "an insert needs tokens")
+        require(0 <= o.swa_evicted <= length, "swa_evicted lies outside the aligned key")
+        require(o.swa_evicted % page == 0, "swa_evicted is not page-aligned")
+        require(self.cache.config.has_swa or not o.swa_evicted, "swa_evicted without SWA")
         told = self.cache.insert(o)
         return refused("no device slots") if told is None else ok(**told)
 
@@ -141,7 +141,7 @@ class SglangSubject:
         return ok()
 
     def _host_lock(self, o: op.HostLock) -> Outcome:
-        _require(self.cache.config.has_host and bool(o.tokens), "nothing to lock on the host")
+        require(self.cache.config.has_host and bool(o.tokens), "nothing to lock on the host")
         self.cache.host_lock(o.holder, self._node(o.namespace, o.tokens))
         return ok()
 
@@ -150,20 +150,20 @@ class SglangSubject:
         return ok()
 
     def _evict(self, o: op.Evict) -> Outcome:
-        _require(min(o.full, o.swa, o.mamba) >= 0, "a negative number of tokens")
-        _require(self.cache.config.has_swa or not o.swa, "there is no SWA")
-        _require(self.cache.config.has_mamba or not o.mamba, "there is no MAMBA")
+        require(min(o.full, o.swa, o.mamba) >= 0, "a negative number of tokens")
+        require(self.cache.config.has_swa or not o.swa, "there is no SWA")
+        require(self.cache.config.has_mamba or not o.mamba, "there is no MAMBA")
         return ok(**self.cache.evict(o.full, o.swa, o.mamba))
 
     def _evict_host(self, o: op.EvictHost) -> Outcome:
         config = self.cache.config
-        _require(o.count >= 0, "a negative number of tokens")
-        _require(o.component in config.components, f"no component {o.component!r}")
-        _require(config.has_host, "there is no host tier")
+        require(o.count >= 0, "a negative number of tokens")
+        require(o.component in config.components, f"no component {o.component!r}")
+        require(config.has_host, "there is no host tier")
         return ok(freed=self.cache.evict_host(o.count, o.component))
 
     def _load_back(self, o: op.LoadBack) -> Outcome:
-        _require(bool(o.tokens), "the root is no load target")
+        require(bool(o.tokens), "the root is no load target")
         node = self._node(o.namespace, o.tokens)
         moves = self.cache.load_back(node, o.mem_quota)
         if moves is None:
@@ -180,8 +180,8 @@ class SglangSubject:
         return ok(submitted=self.cache.start_loading())
 
     def _execute(self, o: op.Execute) -> Outcome:
-        _require(o.stream in op.STREAMS, f"no stream {o.stream!r}")
-        _require(o.rank in (None, 0), f"no rank {o.rank}")
+        require(o.stream in op.STREAMS, f"no stream {o.stream!r}")
+        require(o.rank in (None, 0), f"no rank {o.rank}")
         if o.stream == op.WRITE:
             self.cache.submit_writes()
         waiting = self.cache.unfinished(o.stream)
@@ -191,12 +191,12 @@ class SglangSubject:
         return ok()
 
     def _observe(self, o: op.Observe) -> Outcome:
-        _require(o.stream in op.STREAMS, f"no stream {o.stream!r}")
-        _require(o.limit is None or o.limit >= 0, "a negative limit")
+        require(o.stream in op.STREAMS, f"no stream {o.stream!r}")
+        require(o.limit is None or o.limit >= 0, "a negative limit")
         return ok(acknowledged=self.cache.observe(o.stream, o.limit))
 
     def _admit(self, o: op.Admit) -> Outcome:
-        _require(bool(o.tokens), "a request needs tokens")
+        require(bool(o.tokens), "a request needs tokens")
         self._require_unknown(o.request)
         return self._admitted(self.cache.admit(o))
 
@@ -214,7 +214,7 @@ class SglangSubject:
         )
 
     def _prepare(self, o: op.Prepare) -> Outcome:
-        _require(bool(o.tokens), "a request needs tokens")
+        require(bool(o.tokens), "a request needs tokens")
         self._require_unknown(o.request)
         return self._prepared(
             self.cache.lifecycle.new(o.request, o.namespace, o.tokens, o.priority)
@@ -228,7 +228,7 @@ class SglangSubject:
         return ok(**self._hits(hits), **best)
 
     def _proceed(self, o: op.Proceed) -> Outcome:
-        _require_pairing(o.request in self.cache.queue.waiting, "no such request waits")
+        require_pairing(o.request in self.cache.queue.waiting, "no such request waits")
         admitted = self.cache.queue.proceed(o.request, load_back=o.load_back, mem_quota=o.mem_quota)
         return self._admitted(admitted)
 
@@ -239,7 +239,7 @@ class SglangSubject:
     def _prefill(self, o: op.Prefill) -> Outcome:
         running = self._running(o.request)
         left = running.prompt_len - running.committed
-        _require(1 <= o.count <= left, f"count must be from 1 to {left}")
+        require(1 <= o.count <= left, f"count must be from 1 to {left}")
         why = self.cache.prefill(running, o.count)
         if why:
             return refused(why)
@@ -247,17 +247,17 @@ class SglangSubject:
 
     def _decode(self, o: op.Decode) -> Outcome:
         running = self._complete(o.request)
-        _require(bool(o.tokens), "a decode step needs tokens")
-        _require(o.ahead >= 0, "slots for a negative number of tokens")
+        require(bool(o.tokens), "a decode step needs tokens")
+        require(o.ahead >= 0, "slots for a negative number of tokens")
         more = len(running.tokens) + len(o.tokens) - running.origin_len
         most = self.cache.config.max_new_tokens
-        _require_pairing(not most or more <= most, "the request has had all its output")
+        require_pairing(not most or more <= most, "the request has had all its output")
         if not self.cache.decode(running, o.tokens, o.ahead):
             return refused("no device slots")
         return ok(committed=running.committed)
 
     def _slide_window(self, o: op.SlideWindow) -> Outcome:
-        _require(self.cache.config.has_swa, "there is no SWA")
+        require(self.cache.config.has_swa, "there is no SWA")
         running = self._complete(o.request)
         lifecycle = self.cache.lifecycle
         lifecycle.slide_window(running)
@@ -282,7 +282,7 @@ class SglangSubject:
         return storage
 
     def _waiting(self, name: str) -> Running:
-        _require_pairing(name in self.cache.queue.waiting, "no such request waits")
+        require_pairing(name in self.cache.queue.waiting, "no such request waits")
         return self.cache.queue.waiting[name].running
 
     def _begin_prefetch(self, o: BeginPrefetch) -> Outcome:
@@ -293,8 +293,8 @@ class SglangSubject:
         return refused("it is waited for") if loaded is None else ok(from_storage=loaded)
 
     def _storage_work(self, o: StorageWork) -> Outcome:
-        _require(o.worker in WORKERS, f"no worker {o.worker!r}")
-        _require(o.pages is None or o.pages >= 0, "a negative number of pages")
+        require(o.worker in WORKERS, f"no worker {o.worker!r}")
+        require(o.pages is None or o.pages >= 0, "a negative number of pages")
         self._tier().work(o.worker, o.pages, raises=o.raises)
         return ok()
 
@@ -302,12 +302,12 @@ class SglangSubject:
         return ok(**self._tier().poll())
 
     def _elapse(self, o: Elapse) -> Outcome:
-        _require(o.seconds > 0, "time passes forwards")
+        require(o.seconds > 0, "time passes forwards")
         self._tier().elapse(o.seconds)
         return ok()
 
     def _lose_pages(self, o: LosePages) -> Outcome:
-        _require(o.count > 0, "a store loses at least one page")
+        require(o.count > 0, "a store loses at least one page")
         self._tier().lose(o.count)
         return ok()
 
@@ -322,22 +322,22 @@ class SglangSubject:
         return ok()
 
     def _release_window(self, o: op.ReleaseWindow) -> Outcome:
-        _require(self.cache.config.has_swa, "there is no SWA")
+        require(self.cache.config.has_swa, "there is no SWA")
         running = self._complete(o.request)
-        _require_pairing(
+        require_pairing(
             self.cache.lifecycle.release_window(running), "nothing is there to release early"
         )
         return ok()
 
     def _open_session(self, o: op.OpenSession) -> Outcome:
         sessions = self.cache.sessions
-        _require_pairing(o.session not in sessions.open, "the session is open")
+        require_pairing(o.session not in sessions.open, "the session is open")
         return ok() if sessions.start(o.session) else refused("the server does not open it")
 
     def _turn(self, o: op.Turn) -> Outcome:
-        _require(bool(o.tokens), "a turn needs tokens")
+        require(bool(o.tokens), "a turn needs tokens")
         ledger = require_session(self.cache.sessions, o.session)
-        _require_pairing(not ledger.closing, "the session is closing")
+        require_pairing(not ledger.closing, "the session is closing")
         self._require_unknown(o.request)
         new = self.cache.sessions.turn(o)
         if new.rejected:
@@ -355,7 +355,7 @@ class SglangSubject:
 
     def _require_unknown(self, name: str) -> None:
         known = name in self.cache.requests or name in self.cache.queue.waiting
-        _require_pairing(not known, "the request runs or waits already")
+        require_pairing(not known, "the request runs or waits already")
 
     def _running(self, name: str) -> Any:
         running = self.cache.requests.get(name)
@@ -365,7 +365,7 @@ class SglangSubject:
 
     def _complete(self, name: str) -> Any:
         running = self._running(name)
-        _require_pairing(running.committed >= running.prompt_len, "the prompt is not complete")
+        require_pairing(running.committed >= running.prompt_len, "the prompt is not complete")
         return running
 
 
@@ -392,16 +392,6 @@ def from_release(problem: BaseException) -> bool:
 def _frames_inside(problem: BaseException) -> list[traceback.FrameSummary]:
     frames = traceback.extract_tb(problem.__traceback__)
     return [f for f in frames if "/sglang/srt/" in f.filename]
-
-
-def _require(condition: bool, reason: str) -> None:
-    if not condition:
-        raise IllegalUse(ErrorKind.ARGUMENT, reason)
-
-
-def _require_pairing(condition: bool, reason: str) -> None:
-    if not condition:
-        raise IllegalUse(ErrorKind.PROTOCOL, reason)
 
 
 def open_sglang(
