@@ -11,7 +11,7 @@ from __future__ import annotations
 from textwrap import dedent
 
 from radixproof.model import operations as op
-from radixproof.model.config import CacheConfig
+from radixproof.model.config import FULL, CacheConfig
 from radixproof.model.outcome import Outcome, Status
 from radixproof.model.snapshot import Placement, Slots, Snapshot
 from radixproof.model.subject import OpenSubject
@@ -103,3 +103,18 @@ def _slots(slots: Slots | None) -> str:
 
 def _join(numbers: tuple[int, ...]) -> str:
     return ",".join(map(str, numbers))
+
+
+def tiers(window: int, page_size: int = 1, **sizes: object) -> CacheConfig:
+    fields = {
+        "full_slots": 16 * page_size,
+        "swa_slots": 16 * page_size,
+        "host_full_slots": 32 * page_size,
+        "host_swa_slots": 32 * page_size,
+        **sizes,
+    }
+    return CacheConfig(page_size=page_size, sliding_window=window, **fields)  # type: ignore[arg-type]
+
+
+def full_only(**fields: object) -> CacheConfig:
+    return CacheConfig(components=(FULL,), swa_slots=0, host_swa_slots=0, **fields)  # type: ignore[arg-type]

@@ -1,30 +1,14 @@
-"""Worked examples X-3, X-4, X-8 to X-13, X-19 to X-22 and X-24: two tiers."""
+"""Worked examples X-3, X-8 to X-10, X-12, X-13 and X-21: backup, host eviction, un-eviction."""
 
 from __future__ import annotations
 
 import pytest
 
 from radixproof.model import operations as op
-from radixproof.model.blocks import blocks
-from radixproof.model.config import FULL, SWA, CacheConfig
+from radixproof.model.config import FULL, SWA
 from radixproof.model.payload import prefix_tags
 from radixproof.model.subject import OpenSubject
-from radixproof.stateful_tests.tests.notation import Example
-
-
-def tiers(window: int, page_size: int = 1, **sizes: object) -> CacheConfig:
-    fields = {
-        "full_slots": 16 * page_size,
-        "swa_slots": 16 * page_size,
-        "host_full_slots": 32 * page_size,
-        "host_swa_slots": 32 * page_size,
-        **sizes,
-    }
-    return CacheConfig(page_size=page_size, sliding_window=window, **fields)  # type: ignore[arg-type]
-
-
-def full_only(**fields: object) -> CacheConfig:
-    return CacheConfig(components=(FULL,), swa_slots=0, host_swa_slots=0, **fields)  # type: ignore[arg-type]
+from radixproof.stateful_tests.tests.notation import Example, full_only, tiers
 
 
 def test_x3a_the_seed_scenario(open_subject: OpenSubject) -> None:
@@ -69,23 +53,6 @@ def test_x3a_the_seed_scenario(open_subject: OpenSubject) -> None:
     """)
     assert x.state.pools[FULL].contents[3:5] == prefix_tags("", (1, 2))
     assert x.state.pools[SWA].contents[3] == prefix_tags("", (1, 2))[1]
-
-
-def test_x4_two_level_load_back(open_subject: OpenSubject) -> None:
-    """FULL of both nodes in root-to-leaf order, SWA of the lower alone; M-29 loads one level."""
-    x = Example(open_subject, tiers(window=1))
-    x.insert(1, 2, swa_evicted=1)
-    x.ack()
-    assert x.evict(2) == (2, 1)
-    loaded = x.do(op.LoadBack((1, 2)))
-    assert loaded.values == {"loaded_full": 2, "loaded_swa": 1}
-    (load,) = x.state.loads
-    assert load.nodes == (0, 1)
-    moved = [(m.component, m.device, m.host) for m in load.moves]
-    assert moved == [(FULL, (3, 4), (0, 1)), (SWA, (3,), (0,))]
-    x.do(op.StartLoading())
-    x.ack()
-    assert x.match(1, 2).slots == (3, 4)
 
 
 def test_x3b_the_seed_scenario_in_pages(open_subject: OpenSubject) -> None:
@@ -188,55 +155,6 @@ def test_x10_un_eviction_by_insert(
     assert x.host_list() == host_list
 
 
-def test_x11_write_back(open_subject: OpenSubject) -> None:
-    x = Example(open_subject, tiers(window=2, write_policy="write_back"))
-    x.insert(1, 2)
-    x.insert(1, 2, 3, 4)
-    x.shows("""
-        [1,2]  F d=(1,2) h=- L=0 | S d=(1,2) h=- L=0 | hit 0
-          [3,4]  F d=(5,6) h=- L=0 | S d=(5,6) h=- L=0 | hit 0 | D
-    """)
-    assert x.free("host_full") == 32
-    assert x.evict(2) == (2, 2)
-    x.shows("""
-        [1,2]  F d=(1,2) h=- L=0 | S d=(1,2) h=- L=0 | hit 0 | D
-          [3,4]  F d=- h=(0,1) L=0 | S d=- h=(0,1) L=0 | hit 0 | H
-    """)
-    assert x.state.writes == (), "the copy was waited for"
-    assert x.state.pools["host_full"].contents[:2] == prefix_tags("", (1, 2, 3, 4))[2:]
-    assert x.evict(swa=2) == (2, 2)
-    x.shows("""
-        [1,2]  F d=- h=(2,3) L=0 | S d=- h=(2,3) L=0 | hit 0
-          [3,4]  F d=- h=(0,1) L=0 | S d=- h=(0,1) L=0 | hit 0 | H
-    """)
-
-
-def test_a_refused_write_back_leaves_the_leaf_on_device(open_subject: OpenSubject) -> None:
-    """U-5: one try per leaf and call, whichever driver asks; the rest of the call goes on."""
-    sizes = {"host_full_slots": 1, "host_swa_slots": 1}
-    x = Example(open_subject, tiers(window=2, write_policy="write_back", **sizes))
-    x.insert(1, 2)
-    assert x.evict(2, 2) == (0, 0)
-    x.shows("[1,2]  F d=(1,2) h=- L=0 | S d=(1,2) h=- L=0 | hit 0 | D")
-    x.insert(3)
-    assert x.evict(3, 3) == (1, 1)
-    assert [n.evicted for n in x.state.nodes] == [False, True]
-
-
-def test_a_load_keeps_its_source_from_its_own_eviction(open_subject: OpenSubject) -> None:
-    """D-5: making room for a load backs up another leaf, which must not take the load's source."""
-    sizes = {"full_slots": 2, "swa_slots": 2, "host_full_slots": 2, "host_swa_slots": 2}
-    x = Example(open_subject, tiers(window=2, write_policy="write_back", **sizes))
-    x.insert(1, 2)
-    x.evict(2)
-    x.insert(3, 4)
-    assert x.subject.apply(op.LoadBack((1, 2))).kind == "refused"
-    x.shows("""
-        [1,2]  F d=- h=(0,1) L=0 | S d=- h=(0,1) L=0 | hit 0 | H
-        [3,4]  F d=(1,2) h=- L=0 | S d=(1,2) h=- L=0 | hit 0 | D
-    """)
-
-
 def test_x12_selective_policy_and_chunks(open_subject: OpenSubject) -> None:
     x = Example(open_subject, full_only(write_policy="write_through_selective"))
     x.insert(1, 2)
@@ -268,38 +186,6 @@ def test_x13_host_too_small_for_the_chain(open_subject: OpenSubject) -> None:
     x.shows("[1,2]  F d=- h=(0,1) L=0 | S d=- h=- L=0 | hit 0 | H")
 
 
-def test_x19_lock_and_unlock_of_an_evicted_leaf(open_subject: OpenSubject) -> None:
-    """U-3: [4] must be a D-leaf again after the release."""
-    x = Example(open_subject, tiers(window=2))
-    x.insert(1, 2, 3)
-    x.ack()
-    x.insert(1, 2, 3, 4, 5, 6)
-    x.ack()
-    x.evict(2)
-    tree = """
-        [1]  F d=(1) h=(0) L=0 | S d=(1) h=(0) L=0 | hit 1
-          [2,3]  F d=(2,3) h=(1,2) L=0 | S d=(2,3) h=(1,2) L=0 | hit 2
-            [4]  F d=(7) h=(3) L=0 | S d=(7) h=(3) L=0 | hit 0 | D
-              [5,6]  F d=- h=(4,5) L=0 | S d=- h=(4,5) L=0 | hit 1 | H
-    """
-    x.shows(tree)
-    x.do(op.Lock("r", (1, 2, 3, 4, 5, 6)))
-    x.do(op.Unlock("r"))
-    x.shows(tree)
-
-
-def test_x20_quota(open_subject: OpenSubject) -> None:
-    """U-15: 10 tokens to load, 20 that the lock would protect."""
-    x = Example(open_subject, full_only(full_slots=64, host_full_slots=64))
-    leaf = tuple(range(1, 31))
-    x.insert(*leaf[:20])
-    x.insert(*leaf)
-    x.ack()
-    x.evict(10)
-    assert x.subject.apply(op.LoadBack(leaf, mem_quota=5)).kind == "refused"
-    assert x.do(op.LoadBack(leaf, mem_quota=30)).values["loaded_full"] == 10
-
-
 def test_x21_no_adoption_under_a_pending_write(open_subject: OpenSubject) -> None:
     """U-1: the copy still reads FULL slots 1 and 2, so the tombstone keeps them."""
     x = Example(open_subject, tiers(window=2, full_slots=8, swa_slots=8))
@@ -315,65 +201,3 @@ def test_x21_no_adoption_under_a_pending_write(open_subject: OpenSubject) -> Non
     x.do(op.Prefill("other", 4))  # writes foreign data into all four free slots
     x.ack()
     assert x.state.pools["host_full"].contents[:2] == prefix_tags("", (1, 2))
-
-
-def test_x22_split_of_a_loading_node(open_subject: OpenSubject) -> None:
-    x = Example(open_subject, full_only())
-    x.insert(1, 2, 3, 4)
-    x.ack()
-    x.evict(4)
-    x.do(op.LoadBack((1, 2, 3, 4)))
-    x.do(op.StartLoading())
-    assert x.match(1, 2).slots == (5, 6)
-    x.shows("""
-        [1,2]  F d=(5,6) h=(0,1) L=1(hL=1) | hit 1
-          [3,4]  F d=(7,8) h=(2,3) L=1(hL=1) | hit 1
-    """)
-    assert x.evict(4) == (0, 0)
-    x.ack()
-    x.shows("""
-        [1,2]  F d=(5,6) h=(0,1) L=0 | hit 1
-          [3,4]  F d=(7,8) h=(2,3) L=0 | hit 1 | D
-    """)
-    assert x.state.pools[FULL].contents[5:9] == prefix_tags("", (1, 2, 3, 4))
-
-
-def test_x24_event_stream(open_subject: OpenSubject) -> None:
-    x = Example(open_subject, full_only(kv_events=True))
-    stream = list(x.state.events)
-
-    def then(*operations: op.Operation) -> None:
-        for operation in operations:
-            x.do(operation)
-            stream.extend(x.state.events)
-
-    then(op.Insert((1, 2)), op.Insert((1, 2, 3)))
-    then(*[op.Execute(op.WRITE)] * 2, op.Observe(op.WRITE), op.Evict(1), op.EvictHost(1))
-    one, two, three = blocks("", (1, 2, 3), 1)
-    assert one == 0x67ABDD721024F0FF
-    assert [(e.kind, e.medium, e.block, e.parent, e.tokens) for e in stream] == [
-        ("cleared", "", None, None, ()),
-        ("stored", "gpu", one, None, (1,)),
-        ("stored", "gpu", two, one, (2,)),
-        ("stored", "gpu", three, two, (3,)),
-        ("stored", "cpu", one, None, (1,)),
-        ("stored", "cpu", two, one, (2,)),
-        ("stored", "cpu", three, two, (3,)),
-        ("removed", "gpu", three, None, ()),
-        ("removed", "cpu", three, None, ()),
-    ]
-
-
-def test_a_write_that_was_split_is_told_whole(open_subject: OpenSubject) -> None:
-    """X-8 with events: all four blocks are stored on the host, parents first."""
-    x = Example(open_subject, tiers(window=2, kv_events=True))
-    x.insert(1, 2, 3, 4)
-    x.match(1, 2, 3)
-    x.do(op.Execute(op.WRITE))
-    x.do(op.Execute(op.WRITE))
-    x.do(op.Observe(op.WRITE))
-    assert [e.block for e in x.state.events] == list(blocks("", (1, 2, 3, 4), 1))
-
-
-def test_namespaces_share_no_block() -> None:
-    assert not set(blocks("", (1, 2), 1)) & set(blocks("lora", (1, 2), 1))
