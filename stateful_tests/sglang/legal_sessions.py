@@ -15,6 +15,8 @@ def why_illegal(state: Snapshot, operation: op.Operation) -> str | None:
             return "the server does not open a session that is open"
         case op.CloseSession() if named(state, operation.session) is None:
             return "the server knows no such session"
+        case op.CloseSession() if _away(state, operation.session):
+            return "here, what was made of a turn that was not accepted ends before its session"
         case op.Turn():
             return _why_no_turn(state, operation)
         case op.ReleaseWindow() if any(s.turn == operation.request for s in state.sessions):
@@ -49,6 +51,12 @@ def _has_no_output(state: Snapshot, request: str) -> bool:
         r.name == request and r.name in turns and r.committed <= r.prompt_len
         for r in state.requests
     )
+
+
+def _away(state: Snapshot, name: str) -> bool:
+    """A request made of one of its turns, which was not accepted, waits or runs."""
+    session = named(state, name)
+    return session is not None and bool(session.rejected)
 
 
 def _rejected(state: Snapshot, request: str) -> bool:
