@@ -116,7 +116,6 @@ def process_of(args: argparse.Namespace) -> ReleaseProcess:
         others = {"--core rust": args.core == RUST, "--relation": args.relation}
         others["--sessions"] = getattr(args, "sessions", False)
         others["--storage"] = getattr(args, "storage", False)
-        others["--budget"] = getattr(args, "budget", False)
         others["--decode-server"] = getattr(args, "decode_server", False)
         for flag in (name for name, given in others.items() if given):
             raise UsageError(f"--ranks goes without {flag}")

@@ -155,6 +155,8 @@ def require_possible(release: Release, config: CacheConfig) -> None:
         raise ConfigError("a disabled cache is driven without host tier and mamba so far")
     if config.max_new_tokens and (config.disable or config.has_mamba):
         raise ConfigError("a scheduler's budget is driven with a cache, and without mamba, so far")
+    if config.decode_server and config.ranks > 1:
+        raise ConfigError("decode servers are driven on one rank so far")
     if config.decode_server:
         release.require_decode_server()
         if config.has_host or config.has_mamba or config.bigram or config.disable:
