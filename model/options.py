@@ -52,6 +52,8 @@ events of one router (from 0.5.22 on)."""
 SHARES_STORED_PAGES = "shares-stored-pages"
 """Page hashes of the storage tier leave the namespace out (U-17): what one namespace stored,
 another is given. SGLang until 0.5.19."""
+DIES_WITH_ITS_STORE = "dies-with-its-store"
+"""A call to the store that raises ends the thread that made it. SGLang until 0.5.21."""
 STRIPS_THINKING = "strips-thinking"
 """A request that thinks ends as if it had been aborted after its prompt. SGLang, where the server
 argument ``strip_thinking_cache`` is set."""

@@ -168,6 +168,10 @@ class Release:
             options.WAITS_UNLOCKED: True,
             options.TELLS_NO_EVENTS: "enable_kv_cache_events" not in tree,
             options.SHARES_BLOCKS: True,
+            options.DIES_WITH_ITS_STORE: not hasattr(
+                _module("sglang.srt.managers.cache_controller").HiCacheController,
+                "_page_backup_or_log",
+            ),
             options.SHARES_STORED_PAGES: not hasattr(
                 _module(f"{_MEM}.utils"), "storage_namespace_seed"
             ),

@@ -68,6 +68,14 @@ OPEN = {
             frozenset({"no-crash"}),
         ),
         OpenDefect(
+            "prefetch-beside-its-anchor",
+            "a prefetch under write-back asks for other tokens than those behind its anchor",
+            "",
+            "0.5.18",
+            "0.5.23",
+            frozenset({"prefetched-pages-hold-their-prefix"}),
+        ),
+        OpenDefect(
             "prefetched-before-its-parent",
             "a prefetch lands below a node whose backup is in flight, and is told as stored first",
             "",

@@ -359,6 +359,16 @@ RELEASE_BUGS = {
             by_hand=True,
         ),
         ReleaseBug(
+            "store-that-raises",
+            "a call to the store that raises ends the thread: nothing is acknowledged any more",
+            "0.5.21",
+            "0.5.22",
+            "P15 P17",
+            frozenset({"no-crash"}),
+            Limits((FULL,), WRITE_THROUGH, host=True, storage=True),
+            by_hand=True,
+        ),
+        ReleaseBug(
             "38429",
             "a prefetch from storage lands on the host, and nobody is told of its blocks until they"
             " are told to be gone",

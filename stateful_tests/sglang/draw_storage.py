@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from radixproof.invariants.storage import page_hashes
 from radixproof.model import operations as op
 from radixproof.model.config import FULL, SWA
-from radixproof.model.options import SHARES_STORED_PAGES
+from radixproof.model.options import DIES_WITH_ITS_STORE, SHARES_STORED_PAGES
 from radixproof.model.snapshot import Snapshot
 from radixproof.model.storage import TIMEOUT, WRITE_PAGES
 from radixproof.model.storage_operations import (
@@ -174,6 +174,6 @@ def _environment(state: Snapshot, choose: Chooser) -> op.Operation | None:
     worker = choose.pick(sorted(storage.work))
     if storage.work[worker] not in CALLS or not choose.chance(10):
         return StorageWork(worker)
-    if choose.chance(25):
+    if choose.chance(25) and DIES_WITH_ITS_STORE not in state.options:
         return StorageWork(worker, raises=True)
     return StorageWork(worker, pages=choose.integer(0, 1))

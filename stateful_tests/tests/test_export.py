@@ -30,6 +30,7 @@ WITHOUT_A_TEST = {
     "loads-not-agreed": "several ranks",
     "38204": "a storage tier",
     "38429": "a storage tier",
+    "store-that-raises": "a storage tier",
     "stored-namespaces": "a storage tier",
 }
 """Bug -> why it cannot be exported."""
