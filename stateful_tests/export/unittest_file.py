@@ -88,6 +88,7 @@ def _require_possible(config: CacheConfig) -> None:
         "sessions": config.sessions,
         "a storage tier": config.storage is not None,
         "a scheduler's budget (max_new_tokens)": config.max_new_tokens > 0,
+        "a decode server": config.decode_server,
         f"mamba_strategy {config.mamba_strategy}": config.mamba_strategy != NO_BUFFER,
     }
     beyond = [k for k, there in kinds.items() if there]

@@ -121,7 +121,7 @@ def runs() -> Iterator[Observed]:
     for trace in recorded:
         c = trace.config
         servers = c.max_new_tokens or c.sessions or c.ranks > 1 or c.tracks_states
-        if servers or c.storage is not None:
+        if servers or c.decode_server or c.storage is not None:
             continue  # a server's, which the specification has not
         model = ReferenceModel(trace.config)
         before = model.snapshot()
