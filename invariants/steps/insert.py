@@ -17,6 +17,7 @@ from radixproof.invariants.steps.compare import (
 )
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
+from radixproof.model.options import CHUNKS_COUNT_HITS
 
 
 def _is_vetoed(step: Step) -> bool:
@@ -157,6 +158,30 @@ def an_insert_counts_at_most_one_hit(step: Step) -> Iterator[Fault]:
             yield Fault(f"{step.after.name(i)}: {grown} hits more", (i,))
         elif ends_key and not grown and counts and not _is_vetoed(step):
             yield Fault(f"{step.after.name(i)}: the insert was not counted", (i,))
+
+
+@step_invariant(
+    "S-insert-8",
+    op.Finish,
+    formula="option chunks-count-hits: ok, n on the request's path, end(n) <= protected before =>"
+    " hit(n) stays",
+    without_it="One request alone reaches the threshold, and backs up what nobody asked for twice.",
+    taught_by="a mutant of 0.5.23; U-13",
+)
+def a_request_counts_a_node_once(step: Step) -> Iterator[Fault]:
+    """The end of a request counts no hit on what the request has cached, and so counted, before."""
+    assert isinstance(step.operation, op.Finish)
+    before, after, name = step.before, step.after, step.operation.request
+    request = next((r for r in before.requests if r.name == name), None)
+    if CHUNKS_COUNT_HITS not in after.options or request is None or not is_ok(step):
+        return
+    if before.config.sessions:  # what a session held before was counted by others
+        return
+    key = aligned(after, request.tokens)[: request.protected]
+    for i in path_to(after, request.namespace, key):
+        b = step.origin.get(i)
+        if b is not None and after.nodes[i].hit != before.nodes[b].hit:
+            yield Fault(f"{after.name(i)} counts {name} once more", (i,))
 
 
 @step_invariant(

@@ -47,6 +47,7 @@ HIDDEN = (
     Difference(
         HIDES_TRACKING,
         (
+            "a-request-counts-a-node-once",
             "an-insert-counts-at-most-one-hit",
             "nothing-is-backed-up-before-its-time",
             "only-inserts-count-hits-and-raise-priorities",

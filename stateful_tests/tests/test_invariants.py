@@ -30,6 +30,7 @@ from radixproof.model.operations import OPERATIONS, EvictHost, LoadBack, Reset
 from radixproof.model.options import (
     BACKS_UP_WHAT_IS_REGAINED,
     BINDS_BY_BATCH,
+    CHUNKS_COUNT_HITS,
     COPIES_LATER_STATES,
     COPIES_LATER_WINDOWS,
 )
@@ -111,7 +112,7 @@ def test_every_step_invariant_notices_a_corruption(steps: list[Observed]) -> Non
         noticed |= slugs(check_step(before, operation, outcome, after))
     for chunk in (3, 8):
         noticed |= slugs(check_step(*chunk_of_a_tracking_server(chunk)))
-    for before, operation, outcome, after in _what_comes_back_is_left_behind():
+    for before, operation, outcome, after in _steps_that_break_an_option():
         noticed |= slugs(check_step(before, operation, outcome, after))
     before, after = _a_busy_state_and_an_empty_one(steps)
     noticed |= slugs(check_step(before, Reset(), ok(), after))
@@ -152,8 +153,9 @@ def _a_window_is_due() -> Snapshot:
     return model.snapshot()
 
 
-def _what_comes_back_is_left_behind() -> Iterator[Observed]:
-    """The specification copies nothing of it to the host (U-14): wrong where an option does."""
+def _steps_that_break_an_option() -> Iterator[Observed]:
+    """Of the specification, which follows none: it copies nothing to the host of what comes back
+    (U-14), and counts a request twice (U-13)."""
     swa = CacheConfig((FULL, SWA), sliding_window=2, materialize_out_of_window_leaf=True)
     mamba = CacheConfig((FULL, MAMBA), mamba_slots=6, host_mamba_slots=6)
     done = (op.Execute(op.WRITE), op.Observe(op.WRITE))
@@ -162,6 +164,8 @@ def _what_comes_back_is_left_behind() -> Iterator[Observed]:
     yield _under(COPIES_LATER_WINDOWS, swa, outside, *done, op.Insert((1, 1, 1)))
     split = (op.Insert((1, 1)), *done, op.Match((1,)))
     yield _under(COPIES_LATER_STATES, mamba, *split, op.Insert((1,)))
+    chunk = (op.Admit("r", (1, 1)), op.Prefill("r", 2), op.Decode("r", (1,)))
+    yield _under(CHUNKS_COUNT_HITS, CacheConfig(), *chunk, op.Finish("r"))
 
 
 def _under(option: str, config: CacheConfig, *operations: op.Operation) -> Observed:
@@ -268,10 +272,10 @@ def test_write_back_may_leave_only_locked_backups_of_what_was_regained() -> None
     ]
 
 
-def test_what_comes_back_is_asked_for_by_option_alone() -> None:
-    """Each of the three steps is at fault by one rule, and by none where nothing is promised."""
+def test_what_an_option_promises_is_asked_for_by_option_alone() -> None:
+    """Each of these steps is at fault by one rule, and by none where nothing is promised."""
     found = []
-    for before, operation, outcome, after in _what_comes_back_is_left_behind():
+    for before, operation, outcome, after in _steps_that_break_an_option():
         found.append(sorted(slugs(check_step(before, operation, outcome, after))))
         plain = [replace(state, options=frozenset()) for state in (before, after)]
         assert not check_step(plain[0], operation, outcome, plain[1])
@@ -279,6 +283,7 @@ def test_what_comes_back_is_asked_for_by_option_alone() -> None:
         ["a-backed-up-prefix-keeps-its-window-on-the-host"],
         ["a-backup-takes-its-window-along"],
         ["a-backed-up-prefix-keeps-its-state-on-the-host"],
+        ["a-request-counts-a-node-once"],
     ]
 
 
