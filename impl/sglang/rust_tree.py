@@ -7,7 +7,8 @@ page hashes, which the core makes for itself when they are asked for
 (``backfill_missing_hash_values``, with which a server attaches a storage tier): a note on each node
 that nothing reads while there is no such tier.
 
-Whether a state is locked is not shown, so it counts as locked while a live receipt covers it: then
+Whether a state is locked is not shown, so it counts as locked while a live receipt covers it, and
+host data while a storage tier reads it: then
 the sizes that the core keeps, and what it evicts, are held against what it was asked to protect.
 Not shown: see ``HIDES_TRACKING`` and ``HIDES_LOCKS`` in model/options.py.
 """
@@ -58,7 +59,8 @@ class RustTree:
         types = cache.release.ComponentType
         self.types = {c: getattr(types, c.upper()) for c in self.config.components}
         self.root = int(self.core.root_node_handle())
-        self.core.backfill_missing_hash_values()
+        if cache.storage is None:  # otherwise a node without hashes is a finding
+            self.core.backfill_missing_hash_values()
         self.order: list[_Part] = []
         self.spelled: list[tuple[int, ...]] = []
         self.parents: list[int] = []
@@ -66,6 +68,7 @@ class RustTree:
         self.index = {part.id: i for i, part in enumerate(self.order)}
         self.index[self.root] = ROOT
         self.unlocked = self._unlocked_windows()
+        self.stored = self._held_for_storage(cache)
         live = receipts(cache, self) if self.config.has_mamba else ()
         self.held_states = {r.anchor for r in live if r.state and r.tier == "device"}
 
@@ -188,7 +191,9 @@ class RustTree:
             parent=parent,
             parent_pointer=self.of(part.parent),
             id=part.id,
-            full=Placement(part.device[FULL], part.host[FULL], part.lock),
+            full=Placement(
+                part.device[FULL], part.host[FULL], part.lock, int(index in self.stored[FULL])
+            ),
             swa=self._swa(index, part) if self.config.has_swa else None,
             hit=0,
             priority=0,
@@ -202,7 +207,31 @@ class RustTree:
         locked = 0
         if full and swa and (self.start(index), full[0]) not in self.unlocked:
             locked = 1
-        return Placement(swa, part.host[SWA], locked)
+        return Placement(swa, part.host[SWA], locked, int(index in self.stored[SWA]))
+
+    def _held_for_storage(self, cache: SglangCache) -> dict[str, set[int]]:
+        """Nodes whose host data a prefetch or a write to the store holds, by component.
+
+        Locks on the host are not shown. What is held is the anchor, with the window that ends at
+        it, and whatever else the write reads.
+        """
+        held: dict[str, set[int]] = {FULL: set(), SWA: set()}
+        if cache.storage is None:
+            return held
+        ongoing = [*cache.tree.ongoing_prefetch.values(), *cache.tree.ongoing_backup.values()]
+        for anchor in (self.of(entry[0]) for entry in ongoing):
+            held[FULL] |= {anchor}
+            index, end = anchor, len(self.spelled[anchor]) if anchor >= 0 else 0
+            while self.config.has_swa and index >= 0:
+                held[SWA].add(index)
+                if end - self.start(index) >= self.config.sliding_window:
+                    break
+                index = self.parents[index]
+        for operation in cache.storage.writing().values():
+            slots = set(operation.host_indices.tolist())
+            own = ((i, part.host[FULL]) for i, part in enumerate(self.order))
+            held[FULL] |= {i for i, host in own if host and not slots.isdisjoint(host)}
+        return held
 
     def _state(self, index: int, part: _Part) -> Placement:
         return Placement(part.device[MAMBA], part.host[MAMBA], int(index in self.held_states))
