@@ -77,7 +77,7 @@ def test_a_bug_without_a_test_says_why(
     [
         defect
         for defect in OPEN.values()
-        if defect.trace().config.storage is None and not defect.trace().config.decode_server
+        if (c := defect.trace().config).storage is None and not (c.decode_server or c.sessions)
     ],
     ids=lambda defect: defect.id,
 )

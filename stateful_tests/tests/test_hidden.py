@@ -14,8 +14,8 @@ from typing import Any
 from radixproof.invariants.catalogue import Step
 from radixproof.invariants.checker import STATE_INVARIANTS, STEP_INVARIANTS
 from radixproof.invariants.view import View
-from radixproof.model.options import CHUNKS_COUNT_HITS, HIDES_LOCKS, HIDES_TRACKING
 from radixproof.model.errors import ConfigError
+from radixproof.model.options import CHUNKS_COUNT_HITS, HIDES_LOCKS, HIDES_TRACKING
 from radixproof.model.reference import ReferenceModel
 from radixproof.model.snapshot import Node, Placement, Receipt, Snapshot
 from radixproof.stateful_tests.bugs.releases import RELEASE_BUGS
