@@ -8,6 +8,8 @@ anything slips in:
 * *stub*: everything else of ``sglang``, and third-party packages that are not installed but that
   sglang code imports. Names of a stub may be imported, subclassed, used as decorator or
   annotation; calling one raises ``StubCalled``. A stub can stop a run, never change one.
+  What of sglang is not in the tree is no stub: a module that has no file, or a name that its
+  module's source does not have, fails to import, as on a server.
 
 ``VALUES`` holds the few names of stubs that the CPU path evaluates, with the answer that this
 machine gives. ``Audit`` keeps what was stubbed, looked at and called.
@@ -17,9 +19,11 @@ from __future__ import annotations
 
 import importlib.abc
 import importlib.machinery
+import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import FrameType, FunctionType, ModuleType
 from typing import Any
@@ -136,13 +140,16 @@ def _placeholder(name: str) -> type:
 
 
 class _StubModule(ModuleType):
-    """Any name can be imported from it."""
+    """Any name can be imported from it that ``has`` does not deny."""
 
     values: Mapping[str, Any] = {}
+    has: Callable[[str], bool] = staticmethod(lambda name: True)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name != "__version__":
             raise AttributeError(name)
+        if not self.has(name):
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         full = f"{self.__name__}.{name}"
         AUDIT.looked_at.add(full)
         if full in self.values:
@@ -153,14 +160,49 @@ class _StubModule(ModuleType):
         return value
 
 
-class _StubLoader(importlib.abc.Loader):
-    """``folder``: where a bare package has its real submodules."""
+class _Source:
+    """What can be read, without running it, of a module of the tree that is not executed."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, root: Path, name: str) -> None:
+        self.folder = root.joinpath(*name.split("."))
+        init, file = self.folder / "__init__.py", self.folder.with_suffix(".py")
+        self.file = init if init.is_file() else file if file.is_file() else None
+
+    def exists(self) -> bool:
+        """A module, a package, or something compiled."""
+        compiled = self.folder.parent.glob(f"{self.folder.name}.*.so")
+        return self.file is not None or self.folder.is_dir() or any(compiled)
+
+    def has(self, name: str) -> bool:
+        """Whether a name may be the module's: it is a submodule, or a word of the source.
+
+        A module that is compiled, or that takes names from elsewhere unseen, may have any.
+        """
+        if self.file is None:
+            return True
+        if (self.folder / name).is_dir() or (self.folder / f"{name}.py").is_file():
+            return True
+        text = _text(self.file)
+        return "import *" in text or re.search(rf"\b{re.escape(name)}\b", text) is not None
+
+
+@cache
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace")
+
+
+class _StubLoader(importlib.abc.Loader):
+    """``folder``: where a bare package has its real submodules; ``source``: what it stands for."""
+
+    def __init__(self, folder: Path | None = None, source: _Source | None = None) -> None:
         self.folder = folder
+        self.source = source
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
-        return _StubModule(spec.name)
+        module = _StubModule(spec.name)
+        if self.source is not None:
+            module.has = self.source.has
+        return module
 
     def exec_module(self, module: ModuleType) -> None:
         module.__path__ = [str(self.folder)] if self.folder else []
@@ -187,8 +229,11 @@ class _OfSglang(importlib.abc.MetaPathFinder):
             return None  # the ordinary finder takes it
         if name in self.bare:
             return _spec(name, _StubLoader(self.root.joinpath(*name.split("."))))
+        source = _Source(self.root, name)
+        if not source.exists():
+            return None  # no finder has it, and the import fails
         AUDIT.stubbed.setdefault(name, _importer())
-        return _spec(name, _StubLoader())
+        return _spec(name, _StubLoader(source=source))
 
 
 class _NotInstalled(importlib.abc.MetaPathFinder):

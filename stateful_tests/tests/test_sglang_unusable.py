@@ -31,6 +31,15 @@ def told_of(root: Path, capsys: pytest.CaptureFixture[str]) -> str:
             "from sglang.srt.mem_cache.absent import Absent\n",
             "does not import: ModuleNotFoundError",
         ),
+        # modules that no run executes are not there for the asking either
+        (
+            "from sglang.srt.layers.attention.absent import Absent\n",
+            "does not import: ModuleNotFoundError",
+        ),
+        (
+            "from sglang.srt.layers.attention.base_attn_backend import Absent\n",
+            "does not import: ImportError: cannot import name 'Absent'",
+        ),
     ],
 )
 def test_an_import_that_fails(
