@@ -498,4 +498,4 @@ RELEASE_BUGS = {
         ),
     )
 }
-"""Number -> bug. What of the record cannot be reached yet is in docs/sglang.md."""
+"""Number -> bug. What cannot be reached: docs/results/sglang/recorded-bugs.md."""
