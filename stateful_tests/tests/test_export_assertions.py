@@ -135,6 +135,7 @@ SPOILT: tuple[tuple[Trace, dict[str, tuple[str, ...]]], ...] = (
         {
             "a-finished-request-is-cached": OTHER,
             "a-prefilled-chunk-is-cached-and-held": ("cache.acting.row = cache.acting.row + 1",),
+            "a-running-request-holds-its-prefix": ("after.locks = dict.fromkeys(after.locks, 0)",),
             "requests-read-their-own-prefix": (
                 *OTHER,
                 "cache.tags |= {('', (9,) * n): -n for n in range(1, 5)}",

@@ -120,7 +120,7 @@ class Request(Admission):
     def release_window(self) -> None:
         """The SWA part of the lock is given back, once a window was decoded."""
         req, tree = self.req, self.tree
-        if self.committed - self.prompt < self.cache.window:
+        if self.committed - self.prompt < self.cache.window or self.gave_window_back():
             return
         receipt = getattr(req, "lock_receipt", req)
         if CHECKPOINTS:
@@ -130,6 +130,11 @@ class Request(Admission):
             of_request = [req.swa_uuid_for_lock, *skipped] if receipt is req else [receipt]
             tree.dec_swa_lock_only(req.last_node, *of_request)
             req.swa_prefix_lock_released = True
+
+    def gave_window_back(self) -> bool:
+        if CHECKPOINTS:
+            return self.req.lock is not None and bool(self.req.lock.swa_released)
+        return bool(getattr(self.req, "swa_prefix_lock_released", False))
 
     # The end
 

@@ -4,7 +4,7 @@ import unittest
 from collections import Counter
 
 from radixproof.stateful_tests.export.parts.cache import Cache
-from radixproof.stateful_tests.export.parts.state import State
+from radixproof.stateful_tests.export.parts.state import State, prefixes
 
 
 class LockChecks(unittest.TestCase):
@@ -67,6 +67,23 @@ class LockChecks(unittest.TestCase):
                 i = after.nodes[i].parent
         for i, seen in enumerate(after.nodes):
             self.assertEqual(seen.data("FULL").lock_ref, counts[i], f"locks of {seen.tokens}")
+
+    def a_running_request_holds_its_prefix(self, cache: Cache, before: State, after: State) -> None:
+        nodes = {seen.node.id: seen for seen in after.nodes}
+        for request in cache.running:
+            last = request.req.last_node
+            seen = nodes.get(last if isinstance(last, int) else last.id)
+            if seen is None:
+                continue  # the root has no data
+            reads = {"FULL": 0}
+            if not request.gave_window_back():
+                reads["SWA"] = len(seen.tokens) - cache.window
+            for component, begin in reads.items():
+                for prefix in prefixes(seen.tokens)[max(0, begin) :]:
+                    place = (component, "device", seen.namespace, prefix)
+                    if place in after.slots:
+                        told = f"locks of {place}, which a request reads"
+                        self.assertGreater(after.locks[place], 0, told)
 
     def nothing_is_held_when_idle(self, cache: Cache, before: State, after: State) -> None:
         self.assertEqual((cache.running, cache.locks, after.writes), ([], [], {}), "not idle")
