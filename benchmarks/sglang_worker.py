@@ -16,9 +16,9 @@ from radixproof.model.outcome import Outcome
 from radixproof.model.snapshot import Snapshot
 from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.sglang.dialect import unjudged
-from radixproof.stateful_tests.sglang.draw import one_walk
-from radixproof.stateful_tests.sglang.legal import Reach
+from radixproof.stateful_tests.sglang.reach import Reach
 from radixproof.stateful_tests.sglang.solo import SelfCheckingSubject, Solo
+from radixproof.stateful_tests.sglang.walk import one_walk
 from radixproof.stateful_tests.sglang.worker import Worker, limits_from, main
 
 

@@ -30,7 +30,7 @@ from radixproof.stateful_tests.export.run import FAILED, PASSED, run_on
 from radixproof.stateful_tests.export.unittest_file import asserted, unittest_file
 from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.sglang.judge import replay_on
-from radixproof.stateful_tests.sglang.legal import Reach
+from radixproof.stateful_tests.sglang.reach import Reach
 from radixproof.stateful_tests.verdict import Counterexample
 
 FORMATS = ("sglang-unittest",)

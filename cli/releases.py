@@ -25,8 +25,8 @@ from radixproof.model.operations import NAMES
 from radixproof.model.options import COPIES_LATER_STATES, COPIES_LATER_WINDOWS
 from radixproof.stateful_tests.configs import Limits
 from radixproof.stateful_tests.sglang.judge import Judgement
-from radixproof.stateful_tests.sglang.legal import Reach
 from radixproof.stateful_tests.sglang.process import ReleaseProcess, Unusable
+from radixproof.stateful_tests.sglang.reach import Reach
 from radixproof.stateful_tests.verdict import Counterexample, grouped
 
 PROMISES = (COPIES_LATER_STATES, COPIES_LATER_WINDOWS)

@@ -368,7 +368,7 @@ class SglangCache:
     def _could_fit(self, tokens: int) -> bool:
         """Free and evictable KV memory suffices, which is the scheduler's budget.
 
-        States have none: their pool is large enough by construction (legal.py).
+        States have none: their pool is large enough by construction (legal/states.py).
         """
         tree, built = self.tree, self.built
         for component in self.config.components:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from radixproof.model.trace import Trace
 from radixproof.stateful_tests.corpus import load
-from radixproof.stateful_tests.sglang.legal import DEFAULT, Reach
+from radixproof.stateful_tests.sglang.reach import DEFAULT, Reach
 
 TRACES = Path(__file__).parent / "open"
 

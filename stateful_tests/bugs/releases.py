@@ -18,8 +18,8 @@ from radixproof.model.trace import Trace
 from radixproof.stateful_tests.configs import Limits
 from radixproof.stateful_tests.corpus import load
 from radixproof.stateful_tests.sglang.judge import Plan
-from radixproof.stateful_tests.sglang.legal import DEFAULT, Reach
 from radixproof.stateful_tests.sglang.passable import APART
+from radixproof.stateful_tests.sglang.reach import DEFAULT, Reach
 
 TRACES = Path(__file__).parent / "traces"
 _PLAIN: Mapping[str, str] = MappingProxyType({})

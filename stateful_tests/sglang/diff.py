@@ -12,8 +12,8 @@ from radixproof.model.snapshot import Snapshot
 from radixproof.model.trace import Trace, dumps, loads
 from radixproof.stateful_tests.configs import ANY, Limits
 from radixproof.stateful_tests.lockstep import describe
-from radixproof.stateful_tests.sglang.legal import DEFAULT, Reach
 from radixproof.stateful_tests.sglang.process import Died, ReleaseProcess, unpack
+from radixproof.stateful_tests.sglang.reach import DEFAULT, Reach
 from radixproof.stateful_tests.sglang.shown import differences
 from radixproof.stateful_tests.shrink import Shrinker
 from radixproof.stateful_tests.verdict import DIFFERENCE, Counterexample, Finding

@@ -17,8 +17,8 @@ from radixproof.model.operations import OPERATIONS
 from radixproof.model.trace import Trace, dumps
 from radixproof.stateful_tests.configs import ANY, Limits
 from radixproof.stateful_tests.lockstep import Coverage
-from radixproof.stateful_tests.sglang.legal import DEFAULT, Reach
 from radixproof.stateful_tests.sglang.process import Died, ReleaseProcess, Unusable, unpack
+from radixproof.stateful_tests.sglang.reach import DEFAULT, Reach
 from radixproof.stateful_tests.verdict import Counterexample, kinds
 
 BATCH = 25

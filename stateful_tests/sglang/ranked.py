@@ -22,9 +22,9 @@ from radixproof.model.outcome import Outcome, error
 from radixproof.model.snapshot import Snapshot
 from radixproof.model.trace import Trace
 from radixproof.stateful_tests.lockstep import Coverage
-from radixproof.stateful_tests.sglang import legal_ranks
-from radixproof.stateful_tests.sglang.legal import DEFAULT, Reach
+from radixproof.stateful_tests.sglang.legal import ranks
 from radixproof.stateful_tests.sglang.passable import passable
+from radixproof.stateful_tests.sglang.reach import DEFAULT, Reach
 from radixproof.stateful_tests.verdict import CRASH, OWN_CHECK, Counterexample, Finding
 
 OpenRanked = Callable[[CacheConfig], RankedSubject]
@@ -65,7 +65,7 @@ class RankedRun:
 
     def why_illegal(self, operation: Operation) -> str | None:
         """The reason why no server would do this here; ``None``: it is a legal use."""
-        return legal_ranks.why_illegal(self.states, operation, self.reach)
+        return ranks.why_illegal(self.states, operation, self.reach)
 
     def step(self, operation: Operation) -> Counterexample | None:
         """Perform one operation and judge it; an illegal one is refused and nothing runs."""
@@ -171,9 +171,7 @@ class RankedRun:
 def _as_one_sees_it(operation: Operation, before: list[Snapshot]) -> Operation:
     """What each rank does by itself in an operation of all of them."""
     if isinstance(operation, op.Observe):
-        return replace(
-            operation, limit=min(legal_ranks.finished(s, operation.stream) for s in before)
-        )
+        return replace(operation, limit=min(ranks.finished(s, operation.stream) for s in before))
     if isinstance(operation, op.Execute):
         return replace(operation, rank=None)
     return operation

@@ -16,10 +16,12 @@ from radixproof.stateful_tests.configs import ANY, Limits
 from radixproof.stateful_tests.enabled import draw_style, draw_weights
 from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.sglang.dialect import unjudged
-from radixproof.stateful_tests.sglang.draw import STEPS, Run, Shape, draw_server, one_walk, walk
-from radixproof.stateful_tests.sglang.legal import DEFAULT, Reach
+from radixproof.stateful_tests.sglang.draw.server import Shape, draw_server
+from radixproof.stateful_tests.sglang.endings import Run
 from radixproof.stateful_tests.sglang.ranked import OpenRanked, RankedRun
+from radixproof.stateful_tests.sglang.reach import DEFAULT, Reach
 from radixproof.stateful_tests.sglang.solo import OpenSelfChecking, Solo
+from radixproof.stateful_tests.sglang.walk import STEPS, one_walk, walk
 from radixproof.stateful_tests.shrink import Shrinker
 from radixproof.stateful_tests.verdict import Counterexample
 

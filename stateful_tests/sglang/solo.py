@@ -23,8 +23,9 @@ from radixproof.model.outcome import Outcome, error
 from radixproof.model.snapshot import Snapshot
 from radixproof.model.trace import Trace
 from radixproof.stateful_tests.lockstep import Coverage, link
-from radixproof.stateful_tests.sglang.legal import DEFAULT, Reach, why_illegal
+from radixproof.stateful_tests.sglang.legal.use import why_illegal
 from radixproof.stateful_tests.sglang.passable import passable
+from radixproof.stateful_tests.sglang.reach import DEFAULT, Reach
 from radixproof.stateful_tests.verdict import CRASH, OWN_CHECK, Counterexample, Finding
 
 

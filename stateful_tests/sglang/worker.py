@@ -38,9 +38,9 @@ from radixproof.model.trace import dumps, loads, operation_to_json
 from radixproof.stateful_tests.configs import Limits
 from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.sglang.dialect import in_part, not_checked
-from radixproof.stateful_tests.sglang.draw import Shape
-from radixproof.stateful_tests.sglang.legal import Reach
+from radixproof.stateful_tests.sglang.draw.server import Shape
 from radixproof.stateful_tests.sglang.passable import PASSABLE
+from radixproof.stateful_tests.sglang.reach import Reach
 from radixproof.stateful_tests.sglang.search import BUDGET, Searcher
 from radixproof.stateful_tests.verdict import Counterexample, kinds
 

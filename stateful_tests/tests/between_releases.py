@@ -8,7 +8,7 @@ from radixproof.cli.releases import start
 from radixproof.model.trace import Trace
 from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.sglang.judge import replay_on
-from radixproof.stateful_tests.sglang.legal import Reach
+from radixproof.stateful_tests.sglang.reach import Reach
 
 
 def shows(

@@ -21,8 +21,8 @@ from radixproof.model.snapshot import Snapshot
 from radixproof.model.trace import Trace, dumps, loads
 from radixproof.stateful_tests.choose import RandomChooser
 from radixproof.stateful_tests.configs import Limits, draw_config
-from radixproof.stateful_tests.sglang import legal_ranks
-from radixproof.stateful_tests.sglang.legal import DEFAULT
+from radixproof.stateful_tests.sglang.legal import ranks
+from radixproof.stateful_tests.sglang.reach import DEFAULT
 from radixproof.stateful_tests.tests.corruptions import CORRUPTIONS
 from radixproof.stateful_tests.tests.runs import observed_steps
 
@@ -164,7 +164,7 @@ def test_a_run_of_one_rank_does_not_count_what_is_about_several() -> None:
     ],
 )
 def test_what_ranks_cannot_do_says_why(operation: Operation, told: str | None) -> None:
-    why = legal_ranks.why_illegal([state(), state()], operation, DEFAULT)
+    why = ranks.why_illegal([state(), state()], operation, DEFAULT)
     assert (why is None) == (told is None)
     assert told is None or told in (why or "")
 
@@ -175,8 +175,8 @@ def test_a_later_stage_has_finished_what_the_first_has() -> None:
         for s in (state(op.Insert((1, 1))), state(op.Insert((1, 1)), op.Execute(op.WRITE)))
     )
     poll = op.Observe(op.WRITE)
-    assert "later stage" in (legal_ranks.why_illegal([run, queued], poll, DEFAULT) or "")
-    assert legal_ranks.why_illegal([queued, run], poll, DEFAULT) is None
+    assert "later stage" in (ranks.why_illegal([run, queued], poll, DEFAULT) or "")
+    assert ranks.why_illegal([queued, run], poll, DEFAULT) is None
 
 
 def test_a_pipeline_has_stages() -> None:
@@ -194,6 +194,6 @@ def test_a_load_that_one_rank_has_no_counter_for_is_illegal() -> None:
         begin += [op.LoadBack(key), op.StartLoading()]
     waiting = state(*begin)
     fewer = state(*begin, op.Execute(op.LOAD), op.Observe(op.LOAD))
-    assert legal_ranks.why_illegal([waiting, fewer], op.Admit("r1", (1, 1)), DEFAULT)
-    assert legal_ranks.why_illegal([waiting, waiting], op.Admit("r1", (1, 1)), DEFAULT) is None
-    assert legal_ranks.why_illegal([waiting, fewer], op.StartLoading(), DEFAULT)
+    assert ranks.why_illegal([waiting, fewer], op.Admit("r1", (1, 1)), DEFAULT)
+    assert ranks.why_illegal([waiting, waiting], op.Admit("r1", (1, 1)), DEFAULT) is None
+    assert ranks.why_illegal([waiting, fewer], op.StartLoading(), DEFAULT)

@@ -18,14 +18,16 @@ from radixproof.invariants.catalogue import CATALOGUE, STATE
 from radixproof.invariants.proofs.beyond import SHOWS
 from radixproof.model import operations as op
 from radixproof.model.config import FULL, CacheConfig
+from radixproof.model.reference import ReferenceModel
 from radixproof.model.trace import Trace
 from radixproof.stateful_tests.bugs.releases import RELEASE_BUGS, ReleaseBug
 from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.sglang import judge, process
 from radixproof.stateful_tests.sglang.dialect import DIFFERENCES
 from radixproof.stateful_tests.sglang.judge import replay_on
-from radixproof.stateful_tests.sglang.legal import Reach, made_legal
+from radixproof.stateful_tests.sglang.legal.use import made_legal
 from radixproof.stateful_tests.sglang.passable import PASSABLE
+from radixproof.stateful_tests.sglang.reach import Reach
 from radixproof.stateful_tests.sglang.solo import Solo
 from radixproof.stateful_tests.tests.between_releases import holds, shows
 from radixproof.stateful_tests.tests.broken import broken_copy
@@ -86,9 +88,9 @@ def test_a_run_goes_past_a_wrong_step_that_is_known_and_no_further() -> None:
 
 
 def test_a_quota_is_dropped_unless_it_is_asked_for() -> None:
-    load = op.LoadBack(tokens=(1,), mem_quota=1)
-    assert made_legal(load, Reach()) == op.LoadBack(tokens=(1,))
-    assert made_legal(load, Reach(quotas=True)) == load
+    load, state = op.LoadBack(tokens=(1,), mem_quota=1), ReferenceModel(CacheConfig()).snapshot()
+    assert made_legal(state, load, Reach()) == op.LoadBack(tokens=(1,))
+    assert made_legal(state, load, Reach(quotas=True)) == load
 
 
 @pytest.mark.parametrize("subject", ["sglang==0.5.99", "sglang:no/such/tree"])

@@ -18,7 +18,7 @@ from radixproof.model.reference import ReferenceModel
 from radixproof.model.trace import Trace
 from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.sglang.judge import replay_on
-from radixproof.stateful_tests.sglang.legal import Reach
+from radixproof.stateful_tests.sglang.reach import Reach
 
 BOTH = (FULL, SWA)
 WRITTEN = (op.Execute(op.WRITE), op.Observe(op.WRITE))

@@ -30,7 +30,7 @@ from radixproof.stateful_tests.configs import Limits
 from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.replay import replay
 from radixproof.stateful_tests.sglang.judge import Plan, judge, replay_on
-from radixproof.stateful_tests.sglang.legal import why_illegal
+from radixproof.stateful_tests.sglang.legal.use import why_illegal
 from radixproof.stateful_tests.tests.broken import broken_copy
 
 COMPONENT = Path("sglang/srt/mem_cache/unified_cache/components/mamba.py")

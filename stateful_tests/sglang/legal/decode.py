@@ -1,4 +1,4 @@
-"""What a decode server of prefill-decode disaggregation does, beside the rules of legal.py.
+"""What a decode server of prefill-decode disaggregation does, beside the rules of use.py.
 
 It computes no prompt: what it caches are prompts that arrived and what was decoded after them.
 """

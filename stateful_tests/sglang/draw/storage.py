@@ -26,7 +26,7 @@ from radixproof.model.storage_operations import (
 from radixproof.model.units import raw_tokens, units
 from radixproof.stateful_tests.choose import Chooser
 from radixproof.stateful_tests.enabled import REQUESTS, Situation
-from radixproof.stateful_tests.sglang.legal_storage import CALLS, prefetching
+from radixproof.stateful_tests.sglang.legal.storage import CALLS, prefetching
 
 MOST = 24
 """Prefixes that a walk remembers."""

@@ -12,8 +12,8 @@ from itertools import takewhile
 
 from radixproof.model import operations as op
 from radixproof.model.snapshot import Snapshot, Transfer
-from radixproof.stateful_tests.sglang import legal
-from radixproof.stateful_tests.sglang.legal import Reach
+from radixproof.stateful_tests.sglang.legal import use
+from radixproof.stateful_tests.sglang.reach import Reach
 
 LOADS = 3
 """Submissions of loads that a release has counters for."""
@@ -25,7 +25,7 @@ def why_illegal(states: Sequence[Snapshot], operation: op.Operation, reach: Reac
     if isinstance(operation, op.Execute) and operation.rank is not None:
         if not 0 <= operation.rank < len(states):
             return f"there is no rank {operation.rank}"
-        return legal.why_illegal(states[operation.rank], operation, reach)
+        return use.why_illegal(states[operation.rank], operation, reach)
     if isinstance(operation, op.Observe) and operation.limit is not None:
         return "what the other ranks have not seen finish they tell themselves"
     if isinstance(operation, op.Observe) and states[0].config.pipeline:
@@ -38,7 +38,7 @@ def why_illegal(states: Sequence[Snapshot], operation: op.Operation, reach: Reac
         [_unacknowledged(s) for s in states]
     ):
         return "a load-back that one rank has no counter for is not asked for"
-    return next(filter(None, (legal.why_illegal(s, operation, reach) for s in states)), None)
+    return next(filter(None, (use.why_illegal(s, operation, reach) for s in states)), None)
 
 
 def made_legal(operation: op.Operation) -> op.Operation:

@@ -1,5 +1,5 @@
 """What a server does whose own budget decides about admissions (``max_new_tokens``), beside the
-rules of legal.py.
+rules of use.py.
 
 Its scheduler works in rounds: candidates are admitted, then all of them are computed, and nothing
 else happens in between but copies. At most one request is in the middle of its prompt.
@@ -13,7 +13,7 @@ from radixproof.model import operations as op
 from radixproof.model.config import CacheConfig
 from radixproof.model.snapshot import Request, Snapshot
 from radixproof.stateful_tests.choose import Chooser
-from radixproof.stateful_tests.sglang.legal_states import LOADS
+from radixproof.stateful_tests.sglang.legal.states import LOADS
 
 _BETWEEN_CHUNKS = (
     *(op.Admit, op.Proceed, op.Prefill, op.Prepare, op.Match, op.Finish, op.Abort),

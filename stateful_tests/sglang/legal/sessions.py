@@ -1,4 +1,4 @@
-"""What a server with streaming sessions could do, beside the rules of legal.py."""
+"""What a server with streaming sessions could do, beside the rules of use.py."""
 
 from __future__ import annotations
 

@@ -6,49 +6,26 @@ scheduler could have done the same in that state. Each refusal says why.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from radixproof.model import operations as op
 from radixproof.model.options import SHARES_BLOCKS
 from radixproof.model.snapshot import Node, Snapshot
 from radixproof.model.units import units
 from radixproof.stateful_tests.enabled import is_loadable
-from radixproof.stateful_tests.sglang import (
-    legal_budget,
-    legal_decode,
-    legal_sessions,
-    legal_states,
-    legal_storage,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """How a release is used and judged beyond its defaults; off unless asked for."""
-
-    host_locks: bool = False
-    """Clients hold host locks, as a storage tier does while it copies."""
-    quotas: bool = False
-    """Load-backs are given a ``mem_quota``, which no scheduler passes."""
-    early_release: bool = False
-    """Requests give back the SWA part of their lock once they decoded past the window."""
-    promised: tuple[str, ...] = ()
-    """Options (model/options.py) that the release is judged by though it does not follow them: what
-    the repair of a recorded bug brought."""
-
-
-DEFAULT = Reach()
+from radixproof.stateful_tests.sglang.legal import budget, decode, sessions, states, storage
+from radixproof.stateful_tests.sglang.reach import DEFAULT, Reach
 
 
 def why_illegal(state: Snapshot, operation: op.Operation, reach: Reach = DEFAULT) -> str | None:
     """The reason why no server would do this here; ``None``: it is a legal use."""
     return (
         _why_illegal(state, operation, reach)
-        or legal_states.why_illegal(state, operation)
-        or legal_budget.why_illegal(state, operation)
-        or legal_sessions.why_illegal(state, operation)
-        or legal_storage.why_illegal(state, operation)
-        or legal_decode.why_illegal(state, operation)
+        or states.why_illegal(state, operation)
+        or budget.why_illegal(state, operation)
+        or sessions.why_illegal(state, operation)
+        or storage.why_illegal(state, operation)
+        or decode.why_illegal(state, operation)
     )
 
 
@@ -98,8 +75,15 @@ def shares_blocks(state: Snapshot) -> bool:
     return state.config.kv_events and SHARES_BLOCKS in state.options
 
 
-def made_legal(operation: op.Operation, reach: Reach) -> op.Operation:
+def made_legal(state: Snapshot, operation: op.Operation, reach: Reach) -> op.Operation:
     """The same operation without the arguments that no server gives."""
+    operation = _made_legal(operation, reach)
+    operation = states.made_legal(state, operation)
+    operation = budget.made_legal(state, operation)
+    return decode.made_legal(state, operation)
+
+
+def _made_legal(operation: op.Operation, reach: Reach) -> op.Operation:
     if isinstance(operation, op.LoadBack | op.Admit | op.Proceed) and not reach.quotas:
         return replace(operation, mem_quota=None)
     if isinstance(operation, op.Insert):

@@ -1,4 +1,4 @@
-"""What a server with recurrent states could do (MAMBA), beside the rules of legal.py.
+"""What a server with recurrent states could do (MAMBA), beside the rules of use.py.
 
 Without a tracking buffer a server has pages of one token and does not overlap the forward pass with
 scheduling, with one it may (``validate_mamba_no_buffer`` and ``validate_mamba_extra_buffer`` of
