@@ -8,10 +8,13 @@ from time import monotonic
 from radixproof.cli import as_json, check_release
 from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
 from radixproof.cli.options import (
+    Options,
+    add_components,
+    add_device,
     add_json,
-    add_limits,
     add_servers,
-    add_sessions,
+    add_shapes,
+    add_strategy,
     add_subject,
     limits_of,
     natural,
@@ -29,27 +32,43 @@ from radixproof.stateful_tests.profiles import PROFILES
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("check", help="judge a subject")
-    parser.add_argument("--profile", default="quick", choices=tuple(PROFILES))
-    parser.add_argument(
-        "--seed", type=natural, metavar="N", help="same seed, same verdict, same trace"
+    parser = commands.add_parser(
+        "check",
+        help="judge a subject",
+        usage="%(prog)s [--subject NAME] [--components LIST] [--policy POLICY]"
+        " [--time S] [--seed N] [more]",
+        description="Judge a cache: random operations, and after each all that must hold.",
+        epilog="exit status: 0 held, 1 counterexample, 2 wrong use or environment",
     )
-    parser.add_argument(
+    first = parser.add_argument_group("begin with these")
+    add_subject(first)
+    add_components(first)
+    first.add_argument(
         "--time", type=seconds, metavar="S", help="run for so long instead of the profile's counts"
     )
-    parser.add_argument(
+    first.add_argument(
+        "--seed", type=natural, metavar="N", help="same seed, same verdict, same trace"
+    )
+    _add_run(parser.add_argument_group("the run"))
+    add_shapes(parser.add_argument_group("what else is drawn, unless it is fixed here"))
+    servers = add_release(parser)
+    add_strategy(servers)
+    add_servers(servers)
+    add_ranks(servers)
+    parser.set_defaults(run=run)
+
+
+def _add_run(options: Options) -> None:
+    options.add_argument(
+        "--profile", default="quick", choices=tuple(PROFILES), help="how much (default: quick)"
+    )
+    options.add_argument(
         "--relation",
         action="store_true",
         help="also explain every step by the transitions that are proved",
     )
-    add_subject(parser)
-    add_limits(parser)
-    add_servers(parser)
-    add_sessions(parser)
-    add_json(parser)
-    add_release(parser)
-    add_ranks(parser)
-    parser.set_defaults(run=run)
+    add_json(options)
+    add_device(options)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -13,7 +13,6 @@ from radixproof.cli.options import (
     add_json,
     add_limits,
     add_servers,
-    add_sessions,
     natural,
     seconds,
     writable,
@@ -50,10 +49,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--seed", type=natural, default=0, metavar="N")
     parser.add_argument("--time", type=seconds, metavar="S", help=f"instead of {TRACES} traces")
     add_limits(parser)
-    add_sessions(parser)
     add_json(parser)
-    add_servers(parser)
-    add_release(parser)
+    add_servers(add_release(parser))
     parser.set_defaults(run=run)
 
 

@@ -22,51 +22,71 @@ from radixproof.model.subject import OpenSubject
 from radixproof.stateful_tests.configs import Limits
 from radixproof.stateful_tests.variants import VARIANTS
 
-SUBJECTS = "torch, model, a known-wrong variant such as M-1, sglang==VERSION or sglang:PATH"
+Options = argparse._ActionsContainer
+"""A parser, or a group of its options."""
+
+CACHES = "torch (default), model, a known-wrong variant such as M-1"
+SUBJECTS = f"{CACHES}, sglang==VERSION or sglang:PATH"
 
 
-def add_subject(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--subject", default="torch", metavar="NAME", help=SUBJECTS)
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+def add_subject(options: Options, subjects: str = SUBJECTS) -> None:
+    options.add_argument("--subject", default="torch", metavar="NAME", help=subjects)
 
 
-def add_limits(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--components", metavar="LIST", help="such as full,swa,mamba")
-    parser.add_argument("--policy", choices=tuple(WRITE_POLICIES), help="write policy")
-    parser.add_argument("--page-size", type=positive, metavar="N", help="tokens in a page")
-    parser.add_argument(
+def add_device(options: Options) -> None:
+    options.add_argument(
+        "--device", default="cpu", choices=("cpu", "cuda"), help="where torch's pools are"
+    )
+
+
+def add_limits(options: Options) -> None:
+    """What configurations are drawn."""
+    add_components(options)
+    add_shapes(options)
+    add_strategy(options)
+
+
+def add_components(options: Options) -> None:
+    known = "; ".join(",".join(c) for c in COMPONENT_SETS)
+    options.add_argument("--components", metavar="LIST", help=f"one of {known}")
+    options.add_argument("--policy", choices=tuple(WRITE_POLICIES), help="write policy")
+
+
+def add_shapes(options: Options) -> None:
+    options.add_argument("--page-size", type=positive, metavar="N", help="tokens in a page")
+    options.add_argument(
         "--bigram", action="store_true", default=None, help="keys are pairs of tokens (EAGLE)"
     )
-    parser.add_argument(
-        "--mamba-strategy", choices=MAMBA_STRATEGIES, help="of SGLang's states: tracking buffer"
-    )
-    parser.add_argument(
+    options.add_argument(
         "--kv-events", action="store_true", default=None, help="the cache tells of its blocks"
     )
 
 
-def add_servers(parser: argparse.ArgumentParser) -> None:
-    """Kinds of server that only a release of SGLang can be."""
-    parser.add_argument(
-        "--decode-server",
-        action="store_true",
-        help="sglang alone: prompts arrive computed (prefill-decode disaggregation)",
+def add_strategy(options: Options) -> None:
+    options.add_argument(
+        "--mamba-strategy",
+        choices=MAMBA_STRATEGIES,
+        help="of states: tracking buffer, or none",
     )
-    parser.add_argument(
+
+
+def add_servers(options: Options) -> None:
+    """Kinds of server that only a release of SGLang can be."""
+    options.add_argument("--sessions", action="store_true", help="a server with streaming sessions")
+    options.add_argument(
         "--budget",
         action="store_true",
-        help="sglang alone: its scheduler's own budget admits requests and forms batches",
+        help="its scheduler's own budget admits requests and forms batches",
+    )
+    options.add_argument(
+        "--decode-server",
+        action="store_true",
+        help="prompts arrive computed (prefill-decode disaggregation)",
     )
 
 
-def add_sessions(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--sessions", action="store_true", help="a server with streaming sessions (SGLang alone)"
-    )
-
-
-def add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", metavar="FILE", help="write the result for machines")
+def add_json(options: Options) -> None:
+    options.add_argument("--json", metavar="FILE", help="write the result for machines")
 
 
 def positive(text: str) -> int:
@@ -127,10 +147,11 @@ def require_cuda() -> None:
 
 def limits_of(args: argparse.Namespace) -> Limits:
     """What the user fixed. Raises ``UsageError`` for components that do not exist."""
-    components, tracks = None, args.mamba_strategy not in (None, NO_BUFFER)
+    components, strategy = None, getattr(args, "mamba_strategy", None)
+    tracks = strategy not in (None, NO_BUFFER)
     subjects = [args.subject] if isinstance(args.subject, str) else args.subject
     if tracks and not all(s.startswith("sglang") for s in subjects):
-        raise UsageError(f"--mamba-strategy {args.mamba_strategy} goes with --subject sglang only")
+        raise UsageError(f"--mamba-strategy {strategy} goes with --subject sglang only")
     if tracks and MAMBA not in (args.components or "").split(","):
         raise UsageError("--mamba-strategy goes with --components full,mamba or full,swa,mamba")
     if args.components is not None:
@@ -163,7 +184,7 @@ def limits_of(args: argparse.Namespace) -> Limits:
         kv_events=args.kv_events,
         budget=budget,
         sessions=sessions,
-        mamba_strategy=args.mamba_strategy if tracks else None,
+        mamba_strategy=strategy if tracks else None,
         decode_server=decode_server,
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from radixproof.cli.errors import UsageError
-from radixproof.cli.options import limits_of, positive
+from radixproof.cli.options import Options, limits_of, positive
 from radixproof.cli.report import counterexample_text, keep, links_text
 from radixproof.impl.sglang.wheels import (
     CORES,
@@ -33,13 +33,27 @@ PROMISES = (COPIES_LATER_STATES, COPIES_LATER_WINDOWS)
 """Options that no rule but their own reads, so that an older release can be judged by them."""
 
 
-def add_release(parser: argparse.ArgumentParser) -> None:
-    """Options that go with ``--subject sglang...``."""
-    group = parser.add_argument_group("with --subject sglang==VERSION or sglang:PATH")
-    group.add_argument("--core", default=PYTHON, choices=CORES, help="tree core of the release")
+def add_release(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Options that go with ``--subject sglang...``; the group of those that default servers use."""
+    servers = parser.add_argument_group("with --subject sglang==VERSION or sglang:PATH")
+    servers.add_argument("--core", default=PYTHON, choices=CORES, help="tree core of the release")
+    servers.add_argument(
+        "--storage",
+        action="store_true",
+        help="with a storage tier (L3): check and diff draw one, replay wants a trace with one",
+    )
+    servers.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="environment of the release: its opt-in flags (docs/sglang.md lists them)",
+    )
+    group = parser.add_argument_group("with a release, uses that no default server makes")
     group.add_argument(
         "--host-locks", action="store_true", help="hold host locks, as a storage tier does"
     )
+    group.add_argument("--quotas", action="store_true", help="load back with quotas")
     group.add_argument(
         "--early-release", action="store_true", help="give back window locks after the window"
     )
@@ -51,30 +65,18 @@ def add_release(parser: argparse.ArgumentParser) -> None:
         metavar="OPTION",
         help=f"judge a release that does not follow it by a later rule: {', '.join(PROMISES)}",
     )
-    group.add_argument(
-        "--storage",
-        action="store_true",
-        help="with a storage tier (L3): check and diff draw one, replay wants a trace with one",
-    )
-    group.add_argument("--quotas", action="store_true", help="load back with quotas")
-    group.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="environment of the release: its opt-in flags",
-    )
+    return servers
 
 
-def add_ranks(parser: argparse.ArgumentParser) -> None:
+def add_ranks(options: Options) -> None:
     """For the commands that run several ranks of a release."""
-    parser.add_argument(
+    options.add_argument(
         "--ranks",
         type=several,
         metavar="N",
-        help="of a release: so many tensor-parallel ranks, whose copies run at different times",
+        help="so many tensor-parallel ranks, whose copies run at different times",
     )
-    parser.add_argument(
+    options.add_argument(
         "--pipeline", action="store_true", help="with --ranks: they are stages of a pipeline"
     )
 
@@ -205,7 +207,9 @@ def judgement_text(run: Judgement, subject: str, spent: float, flags: str = "") 
     c = run.coverage
     verdict = "held so far" if run.stopped else "held"
     if run.found:
-        verdict = f"{len(groups)} kinds of counterexample in {run.failing_walks} walks"
+        kinds = "1 kind" if len(groups) == 1 else f"{len(groups)} kinds"
+        walks = "1 walk" if run.failing_walks == 1 else f"{run.failing_walks} walks"
+        verdict = f"{kinds} of counterexample in {walks}"
     judged = number_judged(run.ranks)
     whole = judged - len(run.not_checked) - len(run.in_part)
     partly = f" and {len(run.in_part)} in part" if run.in_part else ""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from radixproof.cli import as_json
 from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
-from radixproof.cli.options import add_json, add_subject, subject_of, writable
+from radixproof.cli.options import add_device, add_json, add_subject, subject_of, writable
 from radixproof.cli.releases import (
     add_ranks,
     add_release,
@@ -45,9 +45,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="of a release: go on after a step that violates this, if it leads to a good state",
     )
     add_subject(parser)
+    add_device(parser)
     add_json(parser)
-    add_release(parser)
-    add_ranks(parser)
+    add_ranks(add_release(parser))
     parser.set_defaults(run=run)
 
 

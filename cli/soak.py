@@ -10,7 +10,15 @@ from time import monotonic
 
 from radixproof.cli import as_json
 from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
-from radixproof.cli.options import add_subject, natural, positive, subject_of, writable
+from radixproof.cli.options import (
+    CACHES,
+    add_device,
+    add_subject,
+    natural,
+    positive,
+    subject_of,
+    writable,
+)
 from radixproof.cli.progress import meter
 from radixproof.cli.report import counterexample_text, keep, outcomes_table
 from radixproof.invariants.catalogue import number_judged
@@ -24,7 +32,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--record", metavar="FILE", help="written after each round; gone on from when it exists"
     )
-    add_subject(parser)
+    add_subject(parser, CACHES)
+    add_device(parser)
     parser.set_defaults(run=run)
 
 

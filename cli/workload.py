@@ -11,8 +11,11 @@ from typing import Any
 from radixproof.cli import as_json
 from radixproof.cli.errors import COUNTEREXAMPLE, HELD
 from radixproof.cli.options import (
+    CACHES,
+    add_components,
+    add_device,
     add_json,
-    add_limits,
+    add_shapes,
     add_subject,
     limits_of,
     positive,
@@ -41,8 +44,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--sample", type=positive, default=100, metavar="N", help="steps between two full looks"
     )
-    add_subject(parser)
-    add_limits(parser)
+    add_subject(parser, CACHES)
+    add_device(parser)
+    add_components(parser)
+    add_shapes(parser)
     add_json(parser)
     parser.set_defaults(run=run)
 

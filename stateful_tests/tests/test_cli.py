@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from radixproof.cli.main import main
+from radixproof.cli.main import main, parser
 from radixproof.model import operations as op
 from radixproof.model.config import CacheConfig
 from radixproof.model.trace import Trace, dumps
@@ -273,3 +274,16 @@ def test_explore_stops_where_it_is_told_to(capsys: pytest.CaptureFixture[str]) -
 def test_explore_reports_the_shortest_counterexample(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explore", "--subject", "M-1", "--jobs", "1"]) == 1
     assert "every trace of fewer operations" in capsys.readouterr().out
+
+
+def test_help_of_check_begins_with_what_matters(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parser().parse_args(["check", "--help"])
+    told = capsys.readouterr().out
+    groups = [text.split(":\n", maxsplit=1) for text in told.split("\n\n") if ":\n" in text]
+    switches = {title: re.findall(r"^  (--[a-z-]+)", body, re.MULTILINE) for title, body in groups}
+    begin = ["--subject", "--components", "--policy", "--time", "--seed"]
+    assert switches["begin with these"] == begin
+    assert list(switches)[1] == "begin with these", "after -h alone"
+    assert "--storage" in switches["with --subject sglang==VERSION or sglang:PATH"]
+    assert told.count("\n  --") == sum(len(names) for names in switches.values()) > len(begin)
