@@ -21,8 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from radixproof.impl.sglang.lifecycle import Admitted, Lifecycle, Running
+from radixproof.impl.sglang import fields
+from radixproof.impl.sglang.lifecycle import Lifecycle
 from radixproof.impl.sglang.release import accepted
+from radixproof.impl.sglang.running import Admitted, Running
 from radixproof.model.errors import ErrorKind, IllegalUse
 
 NEW_TOKEN_RATIO = 0.1
@@ -72,16 +74,7 @@ class Budget:
 
     def granted(self, running: Running) -> int:
         """The length that the batch being made brings a request to; 0: it is not part of one."""
-        return self.end(running) if self.round and running in self.round.batch else 0
-
-    def end(self, running: Running) -> int:
-        """``Req.extend_end``, by whatever name a release has it."""
-        req = running.req
-        if hasattr(req, "extend_end"):
-            return int(req.extend_end)
-        if hasattr(req, "extend_range"):
-            return int(req.extend_range.end)
-        return int(req.fill_len if hasattr(req, "fill_len") else len(req.fill_ids))
+        return fields.extend_end(running.req) if self.round and running in self.round.batch else 0
 
     # A round
 
@@ -144,23 +137,23 @@ class Budget:
         return bool(adder.budget_state() == self.built.release.schedule_policy.AddReqResult.OTHER)
 
     def _ask(self, found: Round, new: Running) -> Admitted | None:
-        lifecycle, req = self.lifecycle, new.req
-        with lifecycle.states.candidate():
-            hits, loads = lifecycle.match(req), lifecycle.loads()
+        admission, req = self.lifecycle.admission, new.req
+        with admission.states.candidate():
+            hits, loads = admission.match(req), admission.loads()
             verdict = found.adder.add_one_req(
                 req, has_chunked_req=found.unfinished is not None, truncation_align_size=None
             )
             added = req in found.adder.can_run_list
             if not added:
-                lifecycle.states.refuse(req)
+                admission.states.refuse(req)
         found.closed = verdict != self.built.release.schedule_policy.AddReqResult.CONTINUE
         if not added:
             return None
         if found.adder.new_chunked_req is req:
             found.unfinished = new
         found.batch.append(new)
-        lifecycle.admitted(new)
-        return Admitted(hits, lifecycle.loads() > loads)
+        admission.admitted(new)
+        return Admitted(hits, admission.loads() > loads)
 
     # Its batch
 
@@ -172,7 +165,7 @@ class Budget:
         begun, put_off = self.round is None, self.put_off
         found = self._begin()
         mine = running in found.batch
-        due = self.end(running) - running.committed if mine else 0
+        due = fields.extend_end(running.req) - running.committed if mine else 0
         if begun and due != count:
             self.round = None
             self.put_off = put_off if mine else self.put_off
@@ -195,7 +188,7 @@ class Budget:
         if self.round.unfinished in batch:
             _count_chunk(self.round.unfinished, 1)
         self.lifecycle.bind(*batch)
-        counts = [self.end(r) - len(r.row) for r in batch]
+        counts = [fields.extend_end(r.req) - len(r.row) for r in batch]
         try:
             slots = self._slots(batch, counts)
         except RuntimeError as problem:

@@ -16,14 +16,15 @@ from typing import Any
 
 import torch
 
-from radixproof.impl.sglang import allocation, configuration, payload
+from radixproof.impl.sglang import allocation, configuration, fields, payload
 from radixproof.impl.sglang.budget import Budget, OutOfMemory
 from radixproof.impl.sglang.decode_server import DecodeServer
 from radixproof.impl.sglang.device import Event
 from radixproof.impl.sglang.events import EventLog
-from radixproof.impl.sglang.lifecycle import SAMPLED, Admitted, Lifecycle, Running
+from radixproof.impl.sglang.lifecycle import SAMPLED, Lifecycle
 from radixproof.impl.sglang.pools import Built
 from radixproof.impl.sglang.queue import Queue
+from radixproof.impl.sglang.running import Admitted, Running
 from radixproof.impl.sglang.sessions import Sessions
 from radixproof.impl.sglang.storage import StorageTier
 from radixproof.impl.sglang.tracking import Snapshotted
@@ -77,7 +78,7 @@ class SglangCache:
         self.queue = Queue(self.lifecycle, self.requests, self.budget, self.sessions)
         self.storage: StorageTier | None = None
         if self.config.storage is not None:
-            self.storage = StorageTier(built, self.lifecycle.prefix_len)
+            self.storage = StorageTier(built)
         self.locks: dict[str, Held] = {}
         self.host_locks: dict[str, Held] = {}
 
@@ -209,7 +210,7 @@ class SglangCache:
 
     def load_back(self, node: Any, quota: int | None) -> Moves | None:
         """What is queued for the node; ``None``: refused."""
-        if not self.lifecycle.has_free_load():
+        if not self.lifecycle.admission.has_free_load():
             return None
         if not self.tree.load_back(node, quota):
             return None
@@ -370,21 +371,15 @@ class SglangCache:
 
         States have none: their pool is large enough by construction (legal/states.py).
         """
-        tree, built = self.tree, self.built
-        for component in self.config.components:
-            if component == MAMBA:
-                continue
-            evictable = getattr(tree, f"{component}_evictable_size")()
-            if built.device_allocator(component).available_size() + evictable < tokens:
-                return False
-        return True
+        reach = self.lifecycle.admission.reach
+        return all(reach(c) >= tokens for c in self.config.components if c != MAMBA)
 
     def _compute(self, running: Running, count: int, put_aside: Snapshotted | None = None) -> None:
         """The forward pass, which puts a state aside where it is told to."""
         begin, end = running.committed, running.committed + count
         bigram = self.config.bigram
         tags = kv_tags(running.namespace, running.tokens, end, bigram=bigram)
-        first = rewritten_from(begin, self.lifecycle.protected(running.req), bigram=bigram)
+        first = rewritten_from(begin, fields.protected(running.req), bigram=bigram)
         payload.write(self.built, running.row[first:end], tags[first:])
         if self.config.has_mamba:
             computed = running.tokens[begin:end]
@@ -410,7 +405,7 @@ class SglangCache:
             self._compute(running, 1)
 
     def abort(self, running: Running) -> None:
-        if running in self.lifecycle.unbound:
+        if running in self.lifecycle.admission.unbound:
             self.sessions.leave_queue(running)
         self.lifecycle.abort(running)
         self.budget.forget(running)

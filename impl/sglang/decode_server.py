@@ -20,8 +20,9 @@ from typing import Any
 
 import torch
 
-from radixproof.impl.sglang import configuration, payload
-from radixproof.impl.sglang.lifecycle import Admitted, Hits, Lifecycle, Running
+from radixproof.impl.sglang import configuration, fields, payload
+from radixproof.impl.sglang.lifecycle import Lifecycle
+from radixproof.impl.sglang.running import Admitted, Hits, Running
 from radixproof.model.config import FULL, SWA
 from radixproof.model.payload import kv_tags
 
@@ -63,9 +64,15 @@ class DecodeServer:
         match = queue._match_prefix_and_lock(req)
         prefix = self._usable(new, int(match.l1_prefix_len))
         queue._pre_alloc(req, match.prefix_indices[:prefix], prefix, prefix)
-        self.lifecycle.hold(req, "cache_protected_len", prefix)
-        self.lifecycle.preallocated(new, prefix)
+        fields.hold(req, "cache_protected_len", prefix)
+        self._begin_row(new, prefix)
         return Admitted(Hits(prefix, 0, 0, 0), loaded=False)
+
+    def _begin_row(self, new: Running, prefix_len: int) -> None:
+        """It has a row already, of which the KV of a prefix is there; something always arrives."""
+        index = fields.held(new.req, "req_pool_idx")
+        row = self.built.requests.req_to_token[index, : len(new.tokens)]
+        new.row, new.committed = row.to(torch.int64), min(prefix_len, len(new.tokens) - 1)
 
     def _usable(self, new: Running, found: int) -> int:
         """What ``pop_preallocated`` does with a match before it allocates.
@@ -82,7 +89,7 @@ class DecodeServer:
         if "release_swa(" in self._source:
             tree.release_swa(req.lock)
         elif "dec_swa_lock_only(" in self._source:
-            receipt = self.lifecycle.receipt(req)
+            receipt = fields.receipt(self.built.release, req)
             mark = req.swa_uuid_for_lock if receipt is req else receipt
             tree.dec_swa_lock_only(req.last_node, mark)
             req.swa_prefix_lock_released = True
@@ -101,7 +108,7 @@ class DecodeServer:
     def arrive(self, running: Running) -> None:
         """The transfer is done and committed: KV lies in its slots, one token is sampled."""
         config, end = self.built.config, len(running.tokens)
-        begin = self.lifecycle.protected(running.req)
+        begin = fields.protected(running.req)
         tags = torch.tensor(kv_tags(running.namespace, running.tokens, end, bigram=False))
         payload.store(self.built.layers[FULL], running.row[begin:end], tags[begin:])
         if config.has_swa:

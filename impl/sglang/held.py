@@ -8,8 +8,10 @@ record, lent or not.
 
 from __future__ import annotations
 
+from radixproof.impl.sglang import fields
 from radixproof.impl.sglang.cache import SglangCache
 from radixproof.impl.sglang.memory import Memory
+from radixproof.impl.sglang.session_records import lent_slot
 from radixproof.model.config import FULL, SWA
 
 
@@ -24,17 +26,17 @@ def complaint(cache: SglangCache, memory: Memory) -> str | None:
 
 def _owned(cache: SglangCache, memory: Memory) -> dict[str, int]:
     """Component -> slots in whole pages that sessions own, and that their turns run on."""
-    lifecycle, sessions = cache.lifecycle, cache.sessions
+    built, sessions = cache.built, cache.sessions
     between = [sessions.slot(name) for name in sessions.open if sessions.holds(name)]
     records = [
-        (memory.row_of(slot), lifecycle.protected(slot), lifecycle.swa_evicted(slot))
+        (memory.row_of(slot), fields.protected(slot), fields.swa_evicted(built, slot))
         for slot in between
     ]
     if _counts_records(cache):
         records += [
-            (memory.row(r), lifecycle.protected(r.req), lifecycle.swa_evicted(r.req))
+            (memory.row(r), fields.protected(r.req), fields.swa_evicted(built, r.req))
             for r in cache.requests.values()
-            if lifecycle.lent_slot(r) is not None
+            if lent_slot(cache.tree, r) is not None
         ]
     return {
         FULL: sum(len(row) - protected for row, protected, _ in records),
@@ -51,7 +53,7 @@ def _told(cache: SglangCache) -> dict[str, int]:
         if has_swa:
             told[SWA] = sum(stats.kv_private_swa_tokens(kv, page) for kv in records)
         return told
-    running = {cache.lifecycle.held(r.req, "req_pool_idx") for r in cache.requests.values()}
+    running = {fields.held(r.req, "req_pool_idx") for r in cache.requests.values()}
     told = {FULL: tree.session_held_full_tokens(running)}
     if has_swa:
         told[SWA] = tree.session_held_swa_tokens(running)

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from radixproof.impl.sglang import payload
 from radixproof.impl.sglang.cache import SglangCache
-from radixproof.impl.sglang.lifecycle import Running
+from radixproof.impl.sglang.fields import held
+from radixproof.impl.sglang.running import Running
+from radixproof.impl.sglang.session_records import record_index
 from radixproof.model.config import MAMBA
 from radixproof.model.snapshot import Pool, Slots
 
@@ -87,9 +89,8 @@ class Memory:
         return self._whole_pages(self._allocated(slot))
 
     def _allocated(self, slot: Any) -> Slots:
-        lifecycle = self.cache.lifecycle
-        count = int(lifecycle.held(slot, "kv_allocated_len"))
-        return _ints(self.built.requests.req_to_token[lifecycle.record_index(slot), :count])
+        count = int(held(slot, "kv_allocated_len"))
+        return _ints(self.built.requests.req_to_token[record_index(slot), :count])
 
     def _whole_pages(self, slots: Slots) -> Slots:
         row = list(slots)

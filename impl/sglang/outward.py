@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from radixproof.impl.sglang import payload
+from radixproof.impl.sglang import fields, payload
 from radixproof.impl.sglang.cache import SglangCache
 from radixproof.model.config import SWA
 
@@ -29,7 +29,7 @@ def outward(cache: SglangCache) -> dict[str, Any]:
     tags = {c: payload.read(built.layers[c]) for c in config.components}
     for name, running in sorted(cache.requests.items()):
         row = running.row[: running.committed]
-        shown[f"request {name} protected"] = cache.lifecycle.protected(running.req)
+        shown[f"request {name} protected"] = fields.protected(running.req)
         shown[f"request {name} reads"] = tuple(tags["full"][x] for x in row.tolist())
         if config.has_swa:
             window = row[max(0, running.committed - config.sliding_window + 1) :]

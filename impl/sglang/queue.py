@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from radixproof.impl.sglang.budget import Budget
-from radixproof.impl.sglang.lifecycle import Admitted, Hits, Lifecycle, Running
+from radixproof.impl.sglang.lifecycle import Lifecycle
+from radixproof.impl.sglang.running import Admitted, Hits, Running
 from radixproof.impl.sglang.sessions import Sessions
 from radixproof.model.errors import ErrorKind, IllegalUse
 
@@ -48,11 +49,11 @@ class Queue:
         """``None``: the budget does not reach."""
         if self.budget.in_force:
             return self.budget.admit(new)
-        return self.lifecycle.admit(new, load_back=load_back, mem_quota=mem_quota)
+        return self.lifecycle.admission.admit(new, load_back=load_back, mem_quota=mem_quota)
 
     def prepare(self, new: Running) -> Hits:
         """Look at a request and refuse it."""
-        hits = self.lifecycle.refuse(new)
+        hits = self.lifecycle.admission.refuse(new)
         self.waiting[new.name] = Waiting(new, new.req.best_match_node)
         return hits
 
@@ -87,7 +88,7 @@ class Queue:
 
     def retract(self, running: Running) -> None:
         """Back into the queue, with all tokens so far for a prompt."""
-        if running in self.lifecycle.unbound:
+        if running in self.lifecycle.admission.unbound:
             raise IllegalUse(ErrorKind.PROTOCOL, "only what was in a batch is retracted")
         self.lifecycle.retract(running)
         self.sessions.retracted(running)

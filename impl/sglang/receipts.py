@@ -6,7 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from radixproof.impl.sglang import fields
 from radixproof.impl.sglang.cache import SglangCache
+from radixproof.impl.sglang.session_records import (
+    anchor,
+    anchor_of_slot,
+    lent_slot,
+    receipt_of_slot,
+)
 from radixproof.impl.sglang.tree import Tree
 from radixproof.model.config import FULL, SWA
 from radixproof.model.snapshot import ROOT, Receipt
@@ -19,25 +26,25 @@ def receipts(cache: SglangCache, tree: Tree) -> Iterator[Receipt]:
         yield _device(cache, tree, "client", name, held.node, held.receipt)
     for name, held in cache.host_locks.items():
         yield _host(cache, tree, "client", name, held.node, held.receipt)
-    lifecycle = cache.lifecycle
+    release = cache.release
     for name, running in cache.requests.items():
-        slot = lifecycle.lent_slot(running)
+        slot = lent_slot(cache.tree, running)
         if slot is None:
-            if not lifecycle.holds_lock(running.req):
+            if not fields.holds_lock(release, running.req):
                 continue  # its session was taken away under it
-            receipt = lifecycle.receipt(running.req)
+            receipt = fields.receipt(release, running.req)
         else:
-            receipt = lifecycle.receipt_of_slot(slot)
-        whole = _device(cache, tree, "request", name, lifecycle.anchor(running), receipt)
+            receipt = receipt_of_slot(release, slot)
+        whole = _device(cache, tree, "request", name, anchor(cache.built, running), receipt)
         if slot is not None:
             yield whole
             continue
-        released = cache.lifecycle.released_window(running.req)
+        released = fields.released_window(release, running.req)
         yield replace(whole, swa_start=None) if released else whole
     for name in cache.sessions.open:
         if cache.sessions.holds(name):
             slot = cache.sessions.slot(name)
-            node, receipt = lifecycle.anchor_of_slot(slot), lifecycle.receipt_of_slot(slot)
+            node, receipt = anchor_of_slot(release, slot), receipt_of_slot(release, slot)
             yield _device(cache, tree, "session", name, node, receipt)
     yield from _of_storage(cache, tree)
     if cache.built.controller is None:

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from radixproof.impl.sglang.lifecycle import Lifecycle, Running
+from radixproof.impl.sglang import fields
+from radixproof.impl.sglang.lifecycle import Lifecycle
+from radixproof.impl.sglang.running import Running
+from radixproof.impl.sglang.session_records import record_index, records
 from radixproof.model import operations as op
 from radixproof.model.errors import ErrorKind, IllegalUse
 
@@ -98,7 +101,7 @@ class Sessions:
         """A turn was looked up for good: what its session held is the turn's now."""
         if running.session:
             ledger = self.open[running.session]
-            ledger.publishes = not self.lifecycle.has_row(running.req)
+            ledger.publishes = not fields.has_row(running.req)
 
     def ended(self, running: Running) -> None:
         """A turn finished; its session keeps the KV and goes on from its tokens."""
@@ -148,13 +151,13 @@ class Sessions:
 
     def slot(self, name: str) -> Any:
         """The release's record of a session; ``None``: it keeps none."""
-        return self.lifecycle.slots.get(name)
+        return records(self.lifecycle.tree).get(name)
 
     def holds(self, name: str) -> bool:
         """Whether it holds KV of its own: no turn runs on it."""
         slot = self.slot(name)
-        index = None if slot is None else self.lifecycle.record_index(slot)
-        rows = (self.lifecycle.held(r.req, "req_pool_idx") for r in self.running.values())
+        index = None if slot is None else record_index(slot)
+        rows = (fields.held(r.req, "req_pool_idx") for r in self.running.values())
         return index is not None and index not in rows
 
     def forget_all(self) -> None:

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from radixproof.impl.sglang import fields, session_records
 from radixproof.impl.sglang.cache import SglangCache
 from radixproof.impl.sglang.device import Event
-from radixproof.impl.sglang.lifecycle import Running
 from radixproof.impl.sglang.memory import Memory
 from radixproof.impl.sglang.python_tree import PythonTree
 from radixproof.impl.sglang.queue import Waiting
 from radixproof.impl.sglang.receipts import receipts
+from radixproof.impl.sglang.running import Running
 from radixproof.impl.sglang.rust_tree import RustTree
 from radixproof.impl.sglang.sessions import Ledger
 from radixproof.impl.sglang.storage_state import storage_state
@@ -141,9 +142,9 @@ class Observer:
             tokens=running.tokens,
             prompt_len=running.prompt_len,
             committed=running.committed,
-            protected=lifecycle.protected(running.req),
-            swa_evicted=lifecycle.swa_evicted(running.req),
-            last_node=self.tree.of(lifecycle.anchor(running)),
+            protected=fields.protected(running.req),
+            swa_evicted=fields.swa_evicted(self.cache.built, running.req),
+            last_node=self.tree.of(session_records.anchor(self.cache.built, running)),
             priority=running.priority,
             row=self.memory.row(running),
             state_slot=lifecycle.states.slot(running.req),
@@ -161,7 +162,7 @@ class Observer:
 
     def session(self, ledger: Ledger) -> Session:
         """While a turn runs, what its session keeps for it is shown as the turn's."""
-        sessions, lifecycle = self.cache.sessions, self.cache.lifecycle
+        sessions = self.cache.sessions
         told = Session(
             ledger.name,
             ledger.namespace,
@@ -177,9 +178,9 @@ class Observer:
         return replace(
             told,
             tokens=ledger.kept,
-            committed=int(lifecycle.held(slot, "kv_committed_len")),
-            protected=lifecycle.protected(slot),
-            swa_evicted=lifecycle.swa_evicted(slot),
-            last_node=self.tree.of(lifecycle.anchor_of_slot(slot)),
+            committed=int(fields.held(slot, "kv_committed_len")),
+            protected=fields.protected(slot),
+            swa_evicted=fields.swa_evicted(self.cache.built, slot),
+            last_node=self.tree.of(session_records.anchor_of_slot(self.cache.release, slot)),
             row=self.memory.row_of(slot),
         )

@@ -10,14 +10,14 @@ overlap: what a batch computed is cached before the next is made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 
-from radixproof.impl.sglang import payload
+from radixproof.impl.sglang import fields, payload
 from radixproof.impl.sglang.pools import Built
 from radixproof.impl.sglang.tracking import Snapshotted
 from radixproof.model.config import MAMBA
@@ -25,16 +25,10 @@ from radixproof.model.payload import advance_state
 
 
 class States:
-    """Of one cache. ``held`` and ``hold`` read and set a field of a request (lifecycle.py)."""
+    """Of one cache."""
 
-    def __init__(
-        self,
-        built: Built,
-        held: Callable[[Any, str], Any],
-        hold: Callable[[Any, str, Any], None],
-    ) -> None:
+    def __init__(self, built: Built) -> None:
         self.built = built
-        self.held, self.hold = held, hold
 
     @property
     def _allocator(self) -> Any:
@@ -55,7 +49,7 @@ class States:
     def slot(self, req: Any) -> int | None:
         if not self.built.config.has_mamba:
             return None
-        held = self.held(req, "mamba_pool_idx")
+        held = fields.held(req, "mamba_pool_idx")
         return None if held is None else int(held)
 
     def source(self, req: Any) -> int | None:
@@ -79,10 +73,10 @@ class States:
         """A candidate that was not admitted after all gives its slot back."""
         for name, nothing in (("mamba_cow_src_index", None), ("mamba_needs_clear", False)):
             if self._field(req, name) is not None:
-                self.hold(req, name, nothing)
+                fields.hold(req, name, nothing)
         if self.slot(req) is not None:
-            self._allocator.free(self.held(req, "mamba_pool_idx").unsqueeze(-1))
-            self.hold(req, "mamba_pool_idx", None)
+            self._allocator.free(fields.held(req, "mamba_pool_idx").unsqueeze(-1))
+            fields.hold(req, "mamba_pool_idx", None)
 
     def settle(self, reqs: Sequence[Any]) -> None:
         """What a batch does to the slots of its requests before it computes."""

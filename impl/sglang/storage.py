@@ -9,13 +9,13 @@ A server here retries no missed prefetch (``hicache_storage_prefetch_retry_poll_
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from radixproof.impl.sglang.lifecycle import Running
+from radixproof.impl.sglang.fields import prefix_len
 from radixproof.impl.sglang.pools import Built
 from radixproof.impl.sglang.release import accepted
+from radixproof.impl.sglang.running import Running
 from radixproof.impl.sglang.storage_threads import CLOCK, Queue, Worker
 from radixproof.model.errors import ErrorKind, IllegalUse
 from radixproof.model.storage import QUERY, READ, REPORT, WRITE_PAGES
@@ -59,11 +59,10 @@ class Asked:
 class StorageTier:
     """One cache's; only where its configuration has one."""
 
-    def __init__(self, built: Built, prefix_len: Callable[[Any], int]) -> None:
-        """``prefix_len``: device tokens that a request's last match found."""
+    def __init__(self, built: Built) -> None:
+        self.release = built.release
         self.tree = built.tree
         self.config = built.config
-        self.prefix_len = prefix_len
         self.asked: dict[Any, Asked] = {}
         CLOCK.seconds = 0
 
@@ -84,7 +83,7 @@ class StorageTier:
         anchor = req.last_host_node
         if not (self._is_backed_up(anchor) or self._is_root(anchor)):
             return 0
-        matched = self.prefix_len(req) + req.host_hit_length
+        matched = prefix_len(self.release, req) + req.host_hit_length
         fill = req.full_untruncated_fill_ids
         end = len(fill)
         if hasattr(req, "_compute_max_prefix_len"):

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
-from radixproof.impl.sglang import held
+from radixproof.impl.sglang import fields, held
 from radixproof.impl.sglang.cache import SglangCache
 from radixproof.impl.sglang.configuration import ALONE, Place
-from radixproof.impl.sglang.lifecycle import Admitted, Hits, Running
 from radixproof.impl.sglang.outward import outward
 from radixproof.impl.sglang.pools import build
 from radixproof.impl.sglang.release import Release
+from radixproof.impl.sglang.running import Admitted, Hits, Running
 from radixproof.impl.sglang.sessions import require_session
 from radixproof.impl.sglang.snapshot import Observer
 from radixproof.impl.sglang.storage import StorageTier
@@ -210,7 +210,7 @@ class SglangSubject:
             else tuple(running.row.tolist()),
             **self._hits(admitted.hits),
             loaded=int(admitted.loaded),
-            protected=self.cache.lifecycle.protected(running.req),
+            protected=fields.protected(running.req),
         )
 
     def _prepare(self, o: op.Prepare) -> Outcome:
@@ -243,7 +243,7 @@ class SglangSubject:
         why = self.cache.prefill(running, o.count)
         if why:
             return refused(why)
-        return ok(protected=self.cache.lifecycle.protected(running.req))
+        return ok(protected=fields.protected(running.req))
 
     def _decode(self, o: op.Decode) -> Outcome:
         running = self._complete(o.request)
@@ -259,9 +259,8 @@ class SglangSubject:
     def _slide_window(self, o: op.SlideWindow) -> Outcome:
         require(self.cache.config.has_swa, "there is no SWA")
         running = self._complete(o.request)
-        lifecycle = self.cache.lifecycle
-        lifecycle.slide_window(running)
-        return ok(swa_evicted=lifecycle.swa_evicted(running.req))
+        self.cache.lifecycle.windows.slide(running)
+        return ok(swa_evicted=fields.swa_evicted(self.cache.built, running.req))
 
     def _finish(self, o: op.Finish) -> Outcome:
         self.cache.finish(self._complete(o.request))
@@ -325,7 +324,7 @@ class SglangSubject:
         require(self.cache.config.has_swa, "there is no SWA")
         running = self._complete(o.request)
         require_pairing(
-            self.cache.lifecycle.release_window(running), "nothing is there to release early"
+            self.cache.lifecycle.windows.release_early(running), "nothing is there to release early"
         )
         return ok()
 

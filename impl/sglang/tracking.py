@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from radixproof.impl.sglang import configuration, payload
+from radixproof.impl.sglang import configuration, fields, payload
 from radixproof.impl.sglang.pools import Built
 from radixproof.model.config import MAMBA
 
@@ -41,11 +41,10 @@ class Snapshotted:
 
 
 class Tracking:
-    """Of one cache. ``held`` reads a field of a request (lifecycle.py)."""
+    """Of one cache."""
 
-    def __init__(self, built: Built, held: Callable[[Any, str], Any]) -> None:
+    def __init__(self, built: Built) -> None:
         self.built = built
-        self.held = held
         self.steps: dict[str, list[Any]] = {}
         """Request -> batches of its decode steps whose results have not been looked at: with
         overlap at most two, of which the last is under way."""
@@ -59,15 +58,15 @@ class Tracking:
 
     def slots(self, req: Any) -> tuple[int, ...]:
         """Its tracking slots, in the order of the buffer; empty entries are left out."""
-        buffer = self.held(req, "mamba_ping_pong_track_buffer") if self.on else None
+        buffer = fields.held(req, "mamba_ping_pong_track_buffer") if self.on else None
         return () if buffer is None else tuple(x for x in buffer.tolist() if x != -1)
 
     def tracked(self, req: Any) -> tuple[int, int] | None:
         """How many tokens the state covers that was put aside last, and its slot; or none."""
         if not self.on:
             return None
-        length = self.held(req, "mamba_last_track_seqlen")
-        buffer = self.held(req, "mamba_ping_pong_track_buffer")
+        length = fields.held(req, "mamba_last_track_seqlen")
+        buffer = fields.held(req, "mamba_ping_pong_track_buffer")
         if not length or buffer is None:
             return None
         kept = self.built.requests.get_mamba_ping_pong_keep_idx(req)
@@ -84,7 +83,7 @@ class Tracking:
         entry = self._batch(req)._mamba_radix_cache_v2_req_prepare_for_extend(req)
         if not entry.track_mask:
             return None
-        begin = self._begin(req)
+        begin = fields.prefix_len(self.built.release, req)
         length, chunk = entry.track_seqlen - begin, self._kernel_chunk
         tokens = length // chunk * chunk if length % chunk else None
         return Snapshotted(self._slot(req, entry), tokens)
@@ -93,14 +92,11 @@ class Tracking:
     def _kernel_chunk(self) -> int:
         return self.built.config.mamba_chunk_size
 
-    def _begin(self, req: Any) -> int:
-        return int(req.prefix_len if self.built.release.checkpoints else len(req.prefix_indices))
-
     def _slot(self, req: Any, entry: Any) -> int:
         if hasattr(entry, "track_index"):
             return int(entry.track_index)
         table = self.built.requests.req_index_to_mamba_ping_pong_track_buffer_mapping
-        return int(table[self.held(req, "req_pool_idx"), entry.track_position])
+        return int(table[fields.held(req, "req_pool_idx"), entry.track_position])
 
     # Decode
 
@@ -110,10 +106,10 @@ class Tracking:
         """
         batch = self._batch(req, seq_len)
         batch.prepare_for_decode()
-        committed = self.held(req, "kv_committed_len")
+        committed = fields.held(req, "kv_committed_len")
         assert committed == seq_len + 1, f"a step of {seq_len} tokens commits {committed}"
         forward()
-        state = int(self.held(req, "mamba_pool_idx"))
+        state = int(fields.held(req, "mamba_pool_idx"))
         if bool(batch.mamba_track_mask[0]):
             pool = self.built.layers[MAMBA]
             copied = torch.tensor([payload.read_one(pool, state)])
@@ -162,7 +158,7 @@ class Tracking:
 
     def _batch(self, req: Any, seq_len: int = 0) -> Any:
         """A ``ScheduleBatch`` of one request, with what its tracking reads."""
-        built, index = self.built, self.held(req, "req_pool_idx")
+        built, index = self.built, fields.held(req, "req_pool_idx")
         kind = built.release.schedule_batch.ScheduleBatch
         batch = kind.__new__(kind)
         batch.reqs = [req]
