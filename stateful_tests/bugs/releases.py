@@ -369,6 +369,17 @@ RELEASE_BUGS = {
             by_hand=True,
         ),
         ReleaseBug(
+            "39318",
+            "prefetches are known by request id: what is read late for a request before its"
+            " retraction is taken for its new prefetch, whose slots nobody has filled",
+            "0.5.19",
+            "0.5.20",
+            "P3 P5",
+            frozenset({"host-slots-hold-their-prefix", "host-slots-have-one-owner"}),
+            Limits((FULL,), WRITE_THROUGH, host=True, storage=True),
+            by_hand=True,
+        ),
+        ReleaseBug(
             "38429",
             "a prefetch from storage lands on the host, and nobody is told of its blocks until they"
             " are told to be gone",

@@ -33,6 +33,7 @@ WITHOUT_A_TEST = {
     "loads-not-agreed": "several ranks",
     "38204": "a storage tier",
     "38429": "a storage tier",
+    "39318": "a storage tier",
     "store-that-raises": "a storage tier",
     "stored-namespaces": "a storage tier",
 }
