@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from radixproof.impl.sglang import fields
+from radixproof.impl.sglang.copies import has_free_load
 from radixproof.impl.sglang.pools import Built
 from radixproof.impl.sglang.running import Admitted, Hits, Running
 from radixproof.impl.sglang.states import States
@@ -71,7 +72,7 @@ class Admission:
                 if self.built.config.has_mamba and not self._fits(new, hits):
                     self.states.refuse(req)
                     return None
-                if load_back and on_host and self.has_free_load():
+                if load_back and on_host and has_free_load(self.built):
                     loaded = self._load_back(req, mem_quota)
                 self._lock_for_good(req)
         self.admitted(new)
@@ -102,15 +103,6 @@ class Admission:
         """Tokens that are free or evictable."""
         evictable = getattr(self.tree, f"{component}_evictable_size")()
         return int(self.built.device_allocator(component).available_size() + evictable)
-
-    def has_free_load(self) -> bool:
-        """Releases keep at most three loads unfinished; a scheduler asks first where it can."""
-        controller = self.built.controller
-        if controller is None:
-            return False
-        if hasattr(self.tree, "has_free_load_back_slot"):
-            return bool(self.tree.has_free_load_back_slot())
-        return bool(len(controller.ack_load_queue) < controller.layer_done_counter.num_counters)
 
     def _temporary_lock(self, node: Any) -> Any:
         return self.release.schedule_policy.PrefillAdder._lock_node(self.batch, node)

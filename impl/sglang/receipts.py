@@ -22,9 +22,9 @@ from radixproof.model.storage import BACKUP, PREFETCH
 
 def receipts(cache: SglangCache, tree: Tree) -> Iterator[Receipt]:
     """Who holds which node, and from which token on."""
-    for name, held in cache.locks.items():
+    for name, held in cache.clients.locks.items():
         yield _device(cache, tree, "client", name, held.node, held.receipt)
-    for name, held in cache.host_locks.items():
+    for name, held in cache.clients.host_locks.items():
         yield _host(cache, tree, "client", name, held.node, held.receipt)
     release = cache.release
     for name, running in cache.requests.items():

@@ -90,7 +90,7 @@ class Observer:
             yield self.transfer(stream, id, stage, batch)
 
     def transfer(self, stream: str, id: int, stage: str, batch: int) -> Transfer:
-        moves = self.cache.transfers.of(stream, id)
+        moves = self.cache.copies.transfers.of(stream, id)
         nodes = self.covered(stream, id, moves)
         moves = tuple(self.in_token_order(m, nodes) for m in moves)
         return Transfer(stream, id, self.tree.of(id), nodes, stage, batch, moves)

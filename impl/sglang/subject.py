@@ -32,6 +32,7 @@ from radixproof.model.storage_operations import (
     PollStorage,
     StorageWork,
 )
+from radixproof.model.units import units
 
 FRAMES = 12
 """Innermost frames of a traceback that a verdict keeps."""
@@ -60,7 +61,7 @@ class SglangSubject:
             return error(ErrorKind.INTERNAL, where(problem))
         finally:
             self._observer = None
-            self.cache.transfers.note()
+            self.cache.copies.transfers.note()
             self.cache.kv_events.take()
 
     def snapshot(self) -> Snapshot:
@@ -93,13 +94,13 @@ class SglangSubject:
         self.cache.close()
 
     def _node(self, namespace: str, tokens: tuple[int, ...]) -> Any:
-        node = self.observer().tree.node_at(namespace, self.cache.units(tokens))
+        node = self.observer().tree.node_at(namespace, units(tokens, self.cache.config.bigram))
         if node is None:
             raise IllegalUse(ErrorKind.ARGUMENT, "no node spells these tokens")
         return node
 
     def _match(self, o: op.Match) -> Outcome:
-        found = self.cache.match(o.namespace, o.tokens)
+        found = self.cache.clients.match(o.namespace, o.tokens)
         self._observer = None
         return ok(
             found.slots,
@@ -125,47 +126,47 @@ class SglangSubject:
         return {"best_match": len(tree.spelled[index]) if index >= 0 else 0}
 
     def _insert(self, o: op.Insert) -> Outcome:
-        page, length = self.cache.config.page_size, self.cache.aligned(o.tokens)
+        page, length = self.cache.config.page_size, self.cache.clients.aligned(o.tokens)
         require(bool(o.tokens), "an insert needs tokens")
         require(0 <= o.swa_evicted <= length, "swa_evicted lies outside the aligned key")
         require(o.swa_evicted % page == 0, "swa_evicted is not page-aligned")
         require(self.cache.config.has_swa or not o.swa_evicted, "swa_evicted without SWA")
-        told = self.cache.insert(o)
+        told = self.cache.clients.insert(o)
         return refused("no device slots") if told is None else ok(**told)
 
     def _lock(self, o: op.Lock) -> Outcome:
-        return ok(delta=self.cache.lock(o.holder, self._node(o.namespace, o.tokens)))
+        return ok(delta=self.cache.clients.lock(o.holder, self._node(o.namespace, o.tokens)))
 
     def _unlock(self, o: op.Unlock) -> Outcome:
-        self.cache.unlock(o.holder)
+        self.cache.clients.unlock(o.holder)
         return ok()
 
     def _host_lock(self, o: op.HostLock) -> Outcome:
         require(self.cache.config.has_host and bool(o.tokens), "nothing to lock on the host")
-        self.cache.host_lock(o.holder, self._node(o.namespace, o.tokens))
+        self.cache.clients.host_lock(o.holder, self._node(o.namespace, o.tokens))
         return ok()
 
     def _host_unlock(self, o: op.HostUnlock) -> Outcome:
-        self.cache.host_unlock(o.holder)
+        self.cache.clients.host_unlock(o.holder)
         return ok()
 
     def _evict(self, o: op.Evict) -> Outcome:
         require(min(o.full, o.swa, o.mamba) >= 0, "a negative number of tokens")
         require(self.cache.config.has_swa or not o.swa, "there is no SWA")
         require(self.cache.config.has_mamba or not o.mamba, "there is no MAMBA")
-        return ok(**self.cache.evict(o.full, o.swa, o.mamba))
+        return ok(**self.cache.clients.evict(o.full, o.swa, o.mamba))
 
     def _evict_host(self, o: op.EvictHost) -> Outcome:
         config = self.cache.config
         require(o.count >= 0, "a negative number of tokens")
         require(o.component in config.components, f"no component {o.component!r}")
         require(config.has_host, "there is no host tier")
-        return ok(freed=self.cache.evict_host(o.count, o.component))
+        return ok(freed=self.cache.clients.evict_host(o.count, o.component))
 
     def _load_back(self, o: op.LoadBack) -> Outcome:
         require(bool(o.tokens), "the root is no load target")
         node = self._node(o.namespace, o.tokens)
-        moves = self.cache.load_back(node, o.mem_quota)
+        moves = self.cache.clients.load_back(node, o.mem_quota)
         if moves is None:
             return refused("load-back refused")
         return ok(
@@ -175,16 +176,16 @@ class SglangSubject:
         )
 
     def _start_loading(self, o: op.StartLoading) -> Outcome:
-        if len(self.cache.unfinished(op.LOAD)) >= 3:
+        if len(self.cache.copies.unfinished(op.LOAD)) >= 3:
             return refused("three load submissions are unfinished")
-        return ok(submitted=self.cache.start_loading())
+        return ok(submitted=self.cache.copies.start_loading())
 
     def _execute(self, o: op.Execute) -> Outcome:
         require(o.stream in op.STREAMS, f"no stream {o.stream!r}")
         require(o.rank in (None, 0), f"no rank {o.rank}")
         if o.stream == op.WRITE:
-            self.cache.submit_writes()
-        waiting = self.cache.unfinished(o.stream)
+            self.cache.copies.submit_writes()
+        waiting = self.cache.copies.unfinished(o.stream)
         if not waiting:
             raise IllegalUse(ErrorKind.PROTOCOL, f"nothing waits on the {o.stream} stream")
         waiting[0].synchronize()
@@ -193,7 +194,7 @@ class SglangSubject:
     def _observe(self, o: op.Observe) -> Outcome:
         require(o.stream in op.STREAMS, f"no stream {o.stream!r}")
         require(o.limit is None or o.limit >= 0, "a negative limit")
-        return ok(acknowledged=self.cache.observe(o.stream, o.limit))
+        return ok(acknowledged=self.cache.copies.observe(o.stream, o.limit))
 
     def _admit(self, o: op.Admit) -> Outcome:
         require(bool(o.tokens), "a request needs tokens")
@@ -312,7 +313,7 @@ class SglangSubject:
 
     def _reset(self, o: op.Reset) -> Outcome:
         cache = self.cache
-        busy = cache.requests or cache.queue.waiting or cache.locks or cache.host_locks
+        busy = cache.requests or cache.queue.waiting or cache.clients.hold_locks
         if cache.built.controller is not None:
             busy = busy or cache.tree.ongoing_write_through or cache.tree.ongoing_load_back
         if busy:

@@ -13,7 +13,7 @@ from radixproof.model import operations as op
 from radixproof.model.config import CacheConfig
 from radixproof.model.snapshot import Request, Snapshot
 from radixproof.stateful_tests.choose import Chooser
-from radixproof.stateful_tests.sglang.legal.states import LOADS
+from radixproof.stateful_tests.sglang.legal.states import LOADS, unacknowledged_loads
 
 _BETWEEN_CHUNKS = (
     *(op.Admit, op.Proceed, op.Prefill, op.Prepare, op.Match, op.Finish, op.Abort),
@@ -30,7 +30,7 @@ def why_illegal(state: Snapshot, operation: op.Operation) -> str | None:
     if isinstance(operation, op.Admit | op.Proceed):
         if not operation.load_back:
             return "what is on host only is always loaded back"
-        if len({t.batch for t in state.loads if t.stage != "queued"}) >= LOADS:
+        if unacknowledged_loads(state) >= LOADS:
             return "a scheduler polls its loads before it admits"
     running = _running(state, operation)
     if isinstance(operation, op.Retract) and running and running.committed < running.prompt_len:

@@ -13,10 +13,8 @@ from itertools import takewhile
 from radixproof.model import operations as op
 from radixproof.model.snapshot import Snapshot, Transfer
 from radixproof.stateful_tests.sglang.legal import use
+from radixproof.stateful_tests.sglang.legal.states import LOADS, unacknowledged_loads
 from radixproof.stateful_tests.sglang.reach import Reach
-
-LOADS = 3
-"""Submissions of loads that a release has counters for."""
 
 
 def why_illegal(states: Sequence[Snapshot], operation: op.Operation, reach: Reach) -> str | None:
@@ -35,7 +33,7 @@ def why_illegal(states: Sequence[Snapshot], operation: op.Operation, reach: Reac
     if isinstance(operation, op.StartLoading) and _apart([_unfinished(s) for s in states]):
         return "a batch begins with its loads on all ranks, or waits on all"
     if isinstance(operation, op.LoadBack | op.Admit | op.Proceed) and _apart(
-        [_unacknowledged(s) for s in states]
+        [unacknowledged_loads(s) for s in states]
     ):
         return "a load-back that one rank has no counter for is not asked for"
     return next(filter(None, (use.why_illegal(s, operation, reach) for s in states)), None)
@@ -55,10 +53,6 @@ def _apart(counts: list[int]) -> bool:
 
 def _unfinished(state: Snapshot) -> int:
     return len({t.batch for t in state.loads if t.stage == "submitted"})
-
-
-def _unacknowledged(state: Snapshot) -> int:
-    return len({t.batch for t in state.loads if t.stage != "queued"})
 
 
 def finished(state: Snapshot, stream: str) -> int:

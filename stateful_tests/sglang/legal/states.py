@@ -35,6 +35,11 @@ LOADS = 3
 """Unacknowledged load submissions that a release has counters for; it polls before it admits."""
 
 
+def unacknowledged_loads(state: Snapshot) -> int:
+    """Submissions of loads that no poll has taken off yet."""
+    return len({t.batch for t in state.loads if t.stage != "queued"})
+
+
 def why_illegal(state: Snapshot, operation: op.Operation) -> str | None:
     """The reason why no server with states would do this here; ``None``: it is legal."""
     if not state.config.has_mamba:
@@ -96,7 +101,7 @@ def _not_admitted(state: Snapshot, operation: op.Admit | op.Proceed) -> str | No
     """What an admission of a server never does. Its budget is in the subject."""
     if not operation.load_back:
         return "what is on host only is always loaded back"
-    if len({t.batch for t in state.loads if t.stage != "queued"}) >= LOADS:
+    if unacknowledged_loads(state) >= LOADS:
         return "a scheduler polls its loads before it admits"
     return None
 
