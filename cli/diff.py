@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
@@ -58,10 +59,10 @@ def run(args: argparse.Namespace) -> int:
     target = writable(args.json)
     if len(args.subject) != 2 or not all(map(is_release, args.subject)):
         raise UsageError("diff takes --subject twice, each sglang==VERSION or sglang:PATH")
-    begin = monotonic()
     with _process(args, 0) as left, _process(args, 1) as right:
         for process in (left, right):
             require_storage(args, process)
+        begin = monotonic()
         pair = Pair(left, right)
         found, traces = _compare(args, pair, begin)
         names = left.source.name, right.source.name
@@ -96,9 +97,15 @@ def _compare(
         return pair.compare(load(Path(args.trace))), 1
     first = args.seed * 1_000_003
     count = TRACES if args.time is None else 1 << 30
-    in_time = (lambda _: monotonic() - begin < args.time) if args.time else (lambda _: True)
     seeds = range(first, first + count)
-    return first_difference(pair, seeds, limits_on(args), reach_of(args), in_time)
+    go_on = time_for_another(args.time, begin)
+    return first_difference(pair, seeds, limits_on(args), reach_of(args), go_on)
+
+
+def time_for_another(limit: float | None, begin: float) -> Callable[[int], bool]:
+    """Whether there is time for one more trace; for the first one there always is, since a verdict
+    on no trace says nothing."""
+    return lambda done: done == 0 or limit is None or monotonic() - begin < limit
 
 
 def _process(args: argparse.Namespace, which: int) -> ReleaseProcess:

@@ -10,7 +10,7 @@ from typing import Any
 from radixproof.cli import as_json
 from radixproof.cli.errors import COUNTEREXAMPLE, HELD, UsageError
 from radixproof.cli.options import (
-    SUBJECTS,
+    CACHES,
     add_json,
     natural,
     positive,
@@ -41,7 +41,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="LIST",
         help=f"other bounds, such as alphabet=2,longest=3; of {', '.join(BOUNDS)}",
     )
-    parser.add_argument("--subject", default="torch", metavar="NAME", help=SUBJECTS)
+    parser.add_argument("--subject", default="torch", metavar="NAME", help=CACHES)
     parser.add_argument(
         "--jobs", type=positive, default=os.cpu_count() or 1, metavar="N", help="processes"
     )

@@ -7,15 +7,17 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from radixproof.cli.diff import time_for_another
 from radixproof.cli.main import main, parser
 from radixproof.model import operations as op
 from radixproof.model.config import CacheConfig
 from radixproof.model.trace import Trace, dumps
 from radixproof.stateful_tests import gate
+from radixproof.stateful_tests.sglang.diff import Pair, first_difference
 
 
 @pytest.fixture(autouse=True)
@@ -287,3 +289,17 @@ def test_help_of_check_begins_with_what_matters(capsys: pytest.CaptureFixture[st
     assert list(switches)[1] == "begin with these", "after -h alone"
     assert "--storage" in switches["with --subject sglang==VERSION or sglang:PATH"]
     assert told.count("\n  --") == sum(len(names) for names in switches.values()) > len(begin)
+
+
+@pytest.mark.parametrize(("limit", "traces"), [(1e-9, 1), (None, 5)])
+def test_diff_compares_one_trace_at_least(limit: float | None, traces: int) -> None:
+    class Alike:
+        def drawn(self, *_: object) -> Trace:
+            return Trace(CacheConfig(), ())
+
+        def compare(self, _: Trace) -> None:
+            return None
+
+    go_on = time_for_another(limit, begin=0.0)
+    pair = cast(Pair, Alike())
+    assert first_difference(pair, range(5), go_on=go_on) == (None, traces)
