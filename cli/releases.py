@@ -225,7 +225,7 @@ def judgement_text(run: Judgement, subject: str, spent: float, flags: str = "") 
         blocks.append("not checked on this release:")
         blocks += [f"    {slug}: {why}" for slug, why in sorted(run.not_checked.items())]
     if run.in_part:
-        blocks.append("checked in part, as far as the state is shown:")
+        blocks.append("checked in part:")
         blocks += [f"    {slug}: {why}" for slug, why in sorted(run.in_part.items())]
     if run.never:
         blocks.append(f"never performed: {', '.join(run.never)}")

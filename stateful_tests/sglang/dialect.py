@@ -125,6 +125,24 @@ DIFFERENCES: tuple[Difference, ...] = (
         "until 0.5.19 (5.7, COMPAT; U-2)",
         "locked-device-data-stays and requests-read-their-own-prefix see a stolen lock",
     ),
+    Difference(
+        "",
+        ("device-slots-hold-their-prefix",),
+        "on a decode server SWA is not judged, only FULL and states: it has SWA slots before the"
+        " window that it is sent",
+        "all releases, in prefill-decode disaggregation",
+        "requests-read-their-own-prefix judges the windows that are read",
+        in_part=True,
+        decode_server=True,
+    ),
+    Difference(
+        "",
+        ("an-admission-reports-what-a-match-would",),
+        "a decode server asks for what it will not be sent, by a rule of its own",
+        "all releases, in prefill-decode disaggregation",
+        "an-admitted-request-holds-its-prefix, device-slots-have-one-owner",
+        decode_server=True,
+    ),
     *HIDDEN,
 )
 
@@ -139,15 +157,15 @@ def unjudged(options: Iterable[str], policy: str) -> Mapping[str, str]:
     }
 
 
-def not_checked(options: Iterable[str]) -> Mapping[str, str]:
-    """All of a release, for a report; what applies to one policy alone says so."""
-    return _told(d for d in differences(options) if not d.in_part)
+def not_checked(options: Iterable[str], *, decode_server: bool = False) -> Mapping[str, str]:
+    """All of a release, or of its decode server; what applies to one policy alone says so."""
+    return _told(d for d in differences(options, decode_server=decode_server) if not d.in_part)
 
 
-def in_part(options: Iterable[str]) -> Mapping[str, str]:
-    """What of a release is judged as far as its state is shown; never what is not judged at all."""
-    whole = not_checked(options)
-    told = _told(d for d in differences(options) if d.in_part)
+def in_part(options: Iterable[str], *, decode_server: bool = False) -> Mapping[str, str]:
+    """What is judged as far as its state is shown; never what is not judged at all."""
+    whole = not_checked(options, decode_server=decode_server)
+    told = _told(d for d in differences(options, decode_server=decode_server) if d.in_part)
     return {slug: why for slug, why in told.items() if slug not in whole}
 
 
@@ -160,8 +178,8 @@ def _told(applying: Iterable[Difference]) -> dict[str, str]:
     return told
 
 
-def differences(options: Iterable[str]) -> list[Difference]:
+def differences(options: Iterable[str], *, decode_server: bool = False) -> list[Difference]:
     there = {*options, ""}
     lacking = {d.option for d in DIFFERENCES if d.option.startswith(WITHOUT)}
     there |= {option for option in lacking if option.removeprefix(WITHOUT) not in there}
-    return [d for d in DIFFERENCES if d.option in there]
+    return [d for d in DIFFERENCES if d.option in there and d.decode_server <= decode_server]

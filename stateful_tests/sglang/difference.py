@@ -21,3 +21,5 @@ class Difference:
     """The write policy under which it applies; ``None``: any."""
     in_part: bool = False
     """The invariants are judged as far as they can be, which the report says."""
+    decode_server: bool = False
+    """It applies to decode servers alone."""

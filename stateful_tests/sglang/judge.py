@@ -17,6 +17,7 @@ from radixproof.model.operations import OPERATIONS
 from radixproof.model.trace import Trace, dumps
 from radixproof.stateful_tests.configs import ANY, Limits
 from radixproof.stateful_tests.lockstep import Coverage
+from radixproof.stateful_tests.sglang.dialect import in_part, not_checked
 from radixproof.stateful_tests.sglang.process import Died, ReleaseProcess, Unusable, unpack
 from radixproof.stateful_tests.sglang.reach import DEFAULT, Reach
 from radixproof.stateful_tests.verdict import Counterexample, kinds
@@ -98,11 +99,11 @@ def judge(
 ) -> Judgement:
     """Walk until the plan is done; with ``wanted``, until the first of them is found."""
     used = random.SystemRandom().randrange(1 << 20) if seed is None else seed
-    about = process.about
+    about, decodes = process.about, plan.limits.decode_server
     run = Judgement(
         used,
-        not_checked=about["not_checked"],
-        in_part=about["in_part"],
+        not_checked=not_checked(about["options"], decode_server=decodes),
+        in_part=in_part(about["options"], decode_server=decodes),
         ranks=plan.limits.ranks or 1,
     )
     known: set[str] = set()

@@ -37,7 +37,6 @@ from radixproof.model.options import DISABLES_ELSEWHERE, RECENCY_ALONE, TELLS_NO
 from radixproof.model.trace import dumps, loads, operation_to_json
 from radixproof.stateful_tests.configs import Limits
 from radixproof.stateful_tests.lockstep import Coverage
-from radixproof.stateful_tests.sglang.dialect import in_part, not_checked
 from radixproof.stateful_tests.sglang.draw.server import Shape
 from radixproof.stateful_tests.sglang.passable import PASSABLE
 from radixproof.stateful_tests.sglang.reach import Reach
@@ -206,8 +205,6 @@ def main(kind: type[Worker] = Worker) -> None:
     say(
         "ready",
         options=sorted(worker.options),
-        not_checked=dict(not_checked(worker.options)),
-        in_part=dict(in_part(worker.options)),
         stubbed=dict(sorted(AUDIT.stubbed.items())),
         storage=release.has_storage,
     )

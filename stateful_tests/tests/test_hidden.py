@@ -159,6 +159,15 @@ def test_what_is_not_checked_is_never_called_checked_in_part() -> None:
     assert in_part(()) == {}
 
 
+def test_what_only_a_decode_server_is_spared_is_said_of_it_alone() -> None:
+    """And what the other servers are judged by does not change."""
+    whole, partly = not_checked(()), in_part((), decode_server=True)
+    assert set(partly) == {"device-slots-hold-their-prefix"}
+    more = set(not_checked((), decode_server=True)) - set(whole)
+    assert more == {"an-admission-reports-what-a-match-would"}
+    assert not {*partly, *more} & set(unjudged((), "write_through"))
+
+
 def test_only_what_both_cores_show_is_compared() -> None:
     seen = [after for seed in range(5) for _, _, _, after in observed_steps(seed, 40)]
     state = max(seen, key=lambda s: len(s.nodes))

@@ -121,6 +121,9 @@ def test_walks_are_a_decode_servers_where_that_is_wanted(
 ) -> None:
     argv = ["check", "--subject", "sglang==0.5.23", "--decode-server", "--seed", "1", "--time", "2"]
     assert main([*argv, "--components", "full"]) == 0
+    unjudged, partly = capsys.readouterr().out.split("checked in part")
+    assert "an-admission-reports-what-a-match-would: a decode server" in unjudged
+    assert "device-slots-hold-their-prefix: on a decode server SWA is not judged" in partly
     assert main([*argv, "--budget"]) == 2
     assert main([*argv, "--bigram"]) == 2
     assert main(["check", "--decode-server", "--seed", "1"]) == 2
