@@ -122,18 +122,24 @@ class SglangCache:
         return True
 
     def _make_room(self, running: Running, count: int) -> bool:
-        """Slots for ``count`` more tokens. A scheduler asks only for what could become free."""
+        """Slots for ``count`` more tokens. A scheduler asks only for what could become free.
+
+        Under write-back that may be refused, where the store holds the host's memory: a server
+        ends there. Here the request has no row then, as if it had not been in a batch.
+        """
         page, have = self.config.page_size, len(running.row)
         count = max(0, running.committed + count - have)
         fresh = -(-(have + count) // page) * page - -(-have // page) * page
         if fresh and not self._could_fit(fresh):
             return False
-        self.lifecycle.bind(running)
+        if self.config.has_mamba:
+            self.lifecycle.bind(running)  # may evict states, before KV is evicted
         if fresh:
             allocation.evict_to_fit(self.built, fresh)
         slots = allocation.extend(self.built, running.row, count)
         if slots is None:
             return False
+        self.lifecycle.bind(running)
         self.lifecycle.add_slots(running, slots)
         return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from radixproof.cli.main import main
 from radixproof.cli.releases import start
 from radixproof.impl.sglang.wheels import PYTHON, RUST, fetch
 from radixproof.model import operations as op
-from radixproof.model.config import FULL, SWA, CacheConfig
+from radixproof.model.config import FULL, SWA, WRITE_BACK, CacheConfig
+from radixproof.model.errors import ErrorKind
 from radixproof.model.outcome import Outcome
 from radixproof.model.storage import QUERY, READ, REPORT, WRITE_PAGES, StorageConfig
 from radixproof.model.storage_operations import (
@@ -150,6 +152,20 @@ def test_a_window_comes_back_with_its_prefix(release: ReleaseProcess) -> None:
     coverage = Coverage()
     assert replay_on(release, trace, coverage=coverage) is None
     assert coverage.outcomes["check_prefetch", "ok"] == 1
+
+
+def test_who_got_no_slots_has_not_been_in_a_batch(release: ReleaseProcess) -> None:
+    """Write-back finds no room, for the store holds the host: nobody is retracted for it."""
+    full = replace(tiered(), full_slots=8, host_full_slots=9, write_policy=WRITE_BACK, bigram=True)
+    insert, turned = op.Insert((1,) * 6), op.Prepare("r1", (1,) * 7)
+    other = op.Admit("r2", (1,) * 5, "x"), op.Prefill("r2", 5), op.Finish("r2")
+    longer = op.Prepare("r1", (1,) * 7, "x"), op.Proceed("r1"), op.Prefill("r1", 3)
+    stuck: Ops = (insert, *other, *longer, op.Finish("r1"), turned, op.Proceed("r1"))
+    refused = (*stuck, op.Prefill("r1", 5))
+    assert last(release, Trace(full, refused), legal=False).kind == "refused"
+    retracted = last(release, Trace(full, (*refused, op.Retract("r1"))), legal=False)
+    assert retracted.error == ErrorKind.PROTOCOL
+    assert last(release, Trace(full, (*refused, op.Abort("r1"))), legal=False).kind == "ok"
 
 
 BROKEN = {
