@@ -27,7 +27,7 @@ from radixproof.stateful_tests.bugs.releases import RELEASE_BUGS
 from radixproof.stateful_tests.corpus import load
 from radixproof.stateful_tests.export.calls import NotExportable
 from radixproof.stateful_tests.export.run import FAILED, PASSED, run_on
-from radixproof.stateful_tests.export.unittest_file import asserted, unittest_file
+from radixproof.stateful_tests.export.unittest_file import asserted, require_possible, unittest_file
 from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.sglang.judge import replay_on
 from radixproof.stateful_tests.sglang.reach import Reach
@@ -76,8 +76,9 @@ def run(args: argparse.Namespace) -> int:
         environment = {**known.environment, **environment}
         args.set = [f"{k}={v}" for k, v in environment.items()]
     fixed = None if args.passes_on is None else source_of(args.passes_on)
-    found = _counterexample(args, trace, reach)
     try:
+        require_possible(trace.config)
+        found = _counterexample(args, trace, reach)
         text = unittest_file(found, args.subject, environment)
     except NotExportable as problem:
         raise UsageError(f"{args.trace} cannot be exported: {problem}") from None

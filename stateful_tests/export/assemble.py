@@ -11,7 +11,7 @@ from pathlib import Path
 PARTS = Path(__file__).parent / "parts"
 ORDER = (
     *("copies", "cache", "events", "pools", "recurrent"),
-    *("admission", "requests", "request_state", "state", "apart"),
+    *("holder", "admission", "requests", "request_state", "sessions", "state", "apart"),
 )
 """A part comes after those that it uses."""
 _MARGIN = 88
@@ -131,7 +131,9 @@ def _attribute(statement: ast.stmt) -> str:
 
 
 def _method(method: ast.FunctionDef, lines: list[str]) -> Piece:
-    return _piece(f".{method.name}", method, method, lines)
+    """What Python itself calls is never mentioned."""
+    name = "" if method.name.startswith("__") else f".{method.name}"
+    return _piece(name, method, method, lines)
 
 
 def _piece(name: str, statement: ast.stmt, last: ast.stmt, lines: list[str]) -> Piece:

@@ -21,6 +21,10 @@ class Calls:
         """``states``: requests have recurrent states."""
         self.kind = "RequestWithState" if states else "Request"
         self.variables: dict[tuple[str, str], str] = {}
+        self.turns: set[str] = set()
+        """Requests made by sessions."""
+        self.waiting: set[str] = set()
+        """Turns that were in no batch since they came or were retracted."""
 
     def line(self, number: int, operation: op.Operation) -> str:
         """The statement of an operation. Raises ``NotExportable``."""
@@ -86,6 +90,19 @@ class Calls:
     def _prepare(self, o: op.Prepare) -> str:
         return f"{self._request(o)}.refuse()"
 
+    def _open_session(self, o: op.OpenSession) -> str:
+        return f"{self._new('session', o.session)} = cache.open_session({json.dumps(o.session)})"
+
+    def _turn(self, o: op.Turn) -> str:
+        session = self._of("session", o.session)
+        turn = self._new("request", o.request)
+        self.turns.add(o.request)
+        self.waiting.add(o.request)
+        return f"{turn} = {session}.turn({_arguments(o, 'tokens')})"
+
+    def _close_session(self, o: op.CloseSession) -> str:
+        return f"{self._of('session', o.session)}.close()"
+
     def _request(self, o: op.Admit | op.Prepare) -> str:
         made = _arguments(o, "tokens", only=("namespace", "priority"))
         return f"{self._new('request', o.request)} = {self.kind}(cache, {made})"
@@ -94,9 +111,11 @@ class Calls:
         return f"{self._of('request', o.request)}.admit({_arguments(o, only=_OF_ADMISSION)})"
 
     def _retract(self, o: op.Retract) -> str:
+        self.waiting |= self.turns & {o.request}
         return f"{self._of('request', o.request)}.retract()"
 
     def _prefill(self, o: op.Prefill) -> str:
+        self.waiting.discard(o.request)
         return f"{self._of('request', o.request)}.prefill({o.count})"
 
     def _decode(self, o: op.Decode) -> str:
@@ -112,6 +131,9 @@ class Calls:
         return f"{self._of('request', o.request)}.finish()"
 
     def _abort(self, o: op.Abort) -> str:
+        if o.request in self.waiting:
+            told = f"the scheduler's own code, which no test can call, aborts turn {o.request!r}"
+            raise NotExportable(f"{told} while it waits")
         return f"{self._of('request', o.request)}.abort()"
 
 
@@ -121,6 +143,7 @@ _ARGUMENTS = (
     "namespace",
     "swa_evicted",
     "priority",
+    "waits",
     "full",
     "swa",
     "mamba",

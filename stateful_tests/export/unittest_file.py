@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from textwrap import indent, wrap
 
 from radixproof import __version__
-from radixproof.impl.sglang.configuration import PAGE_FIRST, STRIP_THINKING, host_ratio
+from radixproof.impl.sglang.configuration import NO_OVERLAP, PAGE_FIRST, STRIP_THINKING, host_ratio
 from radixproof.invariants import families as _families  # noqa: F401  (fills the catalogue)
 from radixproof.invariants.catalogue import CATALOGUE
 from radixproof.model import operations as op
@@ -21,6 +21,8 @@ from radixproof.stateful_tests.verdict import CRASH, OWN_CHECK, Counterexample
 TEST_CLASS = "TestUnifiedRadixCacheCounterexample"
 WIDTH = 80
 """Columns of a statement in the test, beside its indentation."""
+_OF_SERVER = (STRIP_THINKING, NO_OVERLAP)
+"""Flags (``--set NAME=1``) that are arguments of the server and no environment variables."""
 
 
 _TRACE_APART = '''\
@@ -50,11 +52,11 @@ def unittest_file(
     found: Counterexample, subject: str, environment: Mapping[str, str] | None = None
 ) -> str:
     """The text of the file. Raises ``NotExportable``."""
-    _require_possible(found.trace.config)
+    require_possible(found.trace.config)
     given = dict(environment or {})
-    thinks = given.pop(STRIP_THINKING, "0") not in ("", "0")
+    server = {name: True for name in _OF_SERVER if given.pop(name, "0") not in ("", "0")}
     parts, calls = assemble.load(), Calls(states=found.trace.config.has_mamba)
-    setup = list(_setup(found.trace, thinks))
+    setup = list(_setup(found.trace, server))
     steps = [calls.line(number, o) for number, o in enumerate(found.trace.operations, start=1)]
     if found.outcome is None:
         body = "\n".join([*setup, *steps])
@@ -81,11 +83,10 @@ def unittest_file(
     return "\n".join(blocks)
 
 
-def _require_possible(config: CacheConfig) -> None:
-    """What the parts have no counterpart of."""
+def require_possible(config: CacheConfig) -> None:
+    """Raises ``NotExportable`` of what the parts have no counterpart of."""
     kinds = {
         "several ranks": config.ranks > 1,
-        "sessions": config.sessions,
         "a storage tier": config.storage is not None,
         "a scheduler's budget (max_new_tokens)": config.max_new_tokens > 0,
         "a decode server": config.decode_server,
@@ -136,12 +137,14 @@ def _flags(environment: Mapping[str, str]) -> str:
     return "import os\n\n" + "\n".join(lines) + "\n\n"
 
 
-def _setup(trace: Trace, thinks: bool) -> Iterator[str]:
-    """The cache and its pools. ``thinks``: every token that a request puts out is a thought."""
+def _setup(trace: Trace, server: Mapping[str, bool]) -> Iterator[str]:
+    """The cache and its pools. ``server``: arguments that are on."""
     config = trace.config
     drafts = any(isinstance(o, op.Decode) and o.ahead for o in trace.operations)
-    kind = "CacheWithStates" if config.has_mamba else "Cache"
-    yield _call(f"cache = {kind}", [*_pools(config), *_keywords(_cache(config, drafts, thinks))])
+    plain = "CacheWithSessions" if config.sessions else "Cache"
+    kind = "CacheWithStates" if config.has_mamba else plain
+    values = {**_cache(config, drafts), **server}
+    yield _call(f"cache = {kind}", [*_pools(config), *_keywords(values)])
     if config.has_host:
         layout = PAGE_FIRST if config.has_mamba else "layer_first"
         layers = "page_first" if config.has_mamba else "layer_first"
@@ -190,7 +193,7 @@ def _pools(config: CacheConfig) -> list[str]:
     return ["request_rows", pools, "take_pages" if paged else "take_tokens"]
 
 
-def _cache(config: CacheConfig, drafts: bool, thinks: bool) -> dict[str, object]:
+def _cache(config: CacheConfig, drafts: bool) -> dict[str, object]:
     """Of the cache: what differs from the defaults."""
     values: dict[str, object] = {"components": tuple(c.upper() for c in config.components)}
     if config.page_size > 1:
@@ -206,8 +209,6 @@ def _cache(config: CacheConfig, drafts: bool, thinks: bool) -> dict[str, object]
     values |= {name: True for name, there in flags.items() if there}
     if config.bigram or drafts:
         values["speculative_algorithm"] = "EAGLE" if config.bigram else "STANDALONE"
-    if thinks:
-        values[STRIP_THINKING] = True
     return values
 
 

@@ -42,6 +42,21 @@ _WITH_STATES = CacheConfig(
 MATCH = Trace(_TWO_TIERS, (*_PREFIX, op.Match((1, 1, 1))))
 PREFILL = Trace(_TWO_TIERS, (*_PREFIX, op.Admit("r", (1, 1, 1, 3, 3)), op.Prefill("r", 1)))
 RESET = Trace(_TWO_TIERS, (*_PREFIX, op.Reset()))
+TURN = Trace(
+    CacheConfig((FULL, SWA), 1, 3, 24, 24, host_full_slots=0, host_swa_slots=0, sessions=True),
+    (
+        op.OpenSession("s"),
+        op.OpenSession("t"),
+        op.Turn("s", "r1", (1, 2, 3, 4)),
+        op.Prefill("r1", 4),
+        op.Finish("r1"),
+        op.Turn("t", "r2", (1, 2, 3)),
+        op.Prefill("r2", 1),
+        op.Decode("r2", (5, 5), ahead=2),
+        op.Finish("r2"),
+        op.Turn("s", "r3", (6,)),
+    ),
+)
 STATES = Trace(
     _WITH_STATES,
     (op.Insert((1, 1)), op.Insert((2,)), op.Admit("r", (1, 1, 3, 3)), op.Prefill("r", 1)),
@@ -142,6 +157,17 @@ SPOILT: tuple[tuple[Trace, dict[str, tuple[str, ...]]], ...] = (
             ),
         },
     ),
+    (
+        TURN,
+        {
+            "a-session-has-one-turn-in-flight": ("before.in_flight['s'] = object()",),
+            "a-turn-goes-on-from-the-history": ("cache.acting.said = (7,)",),
+            "sessions-keep-the-kv-of-their-tokens": ("cache.sessions['t'].kept = (9,) * 6",),
+            "sessions-keep-their-window": ("cache.sessions['t'].kept = (9,) * 6",),
+            "device-slots-have-one-owner": ("cache.sessions = {}",),
+            "lock-counts-are-sums-of-receipts": ("cache.sessions = {}",),
+        },
+    ),
     (RESET, {"a-reset-leaves-nothing": ("after.nodes = before.nodes",)}),
     (
         STATES,
@@ -212,7 +238,7 @@ def spoilt(trace: Trace, how: dict[str, tuple[str, ...]]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("trace", "how"), SPOILT, ids=("a match", "a prefill", "a reset", "with states")
+    ("trace", "how"), SPOILT, ids=("a match", "a prefill", "a turn", "a reset", "with states")
 )
 def test_assertions_hold_and_fail(
     trace: Trace, how: dict[str, tuple[str, ...]], tmp_path: Path

@@ -11,16 +11,16 @@ from sglang.srt.managers.schedule_batch import Req, ScheduleBatch
 from sglang.srt.managers.schedule_policy import PrefillAdder
 from sglang.srt.mem_cache import common
 from sglang.srt.mem_cache.base_prefix_cache import InitLoadBackParams
-from sglang.srt.mem_cache.unified_radix_cache import ComponentType
 from sglang.srt.sampling.sampling_params import SamplingParams
 
 from radixproof.stateful_tests.export.parts.cache import EMPTY, Cache, accepted
+from radixproof.stateful_tests.export.parts.holder import Holder
 
 CHECKPOINTS = hasattr(common, "checkpoint_kv_cache")
 """Requests hold a lock object and are cached by ``checkpoint_kv_cache`` (from 0.5.23 on)."""
 
 
-class Admission:
+class Admission(Holder):
     """Waits until it is admitted; a waiting request holds nothing."""
 
     def __init__(
@@ -30,22 +30,26 @@ class Admission:
         self.tokens = tuple(tokens)
         self.came_with = self.prompt = len(tokens)
         self.row, self.committed = EMPTY, 0
-        self.req: Any = Req(
-            f"r{len(cache.running)}",
-            "",
-            array("q", tokens),
-            SamplingParams(max_new_tokens=1 << 20),
-            extra_key=namespace or None,
-            priority=priority,
-        )
-        if isinstance(self.req.output_ids, list):  # until 0.5.12
-            self.req.origin_input_ids = list(tokens)
+        self.req: Any = self.make(priority)
         self.batch = SimpleNamespace(
             tree_cache=cache.tree,
             req_to_token_pool=cache.rows,
             token_to_kv_pool_allocator=cache.allocator,
             is_hybrid_swa=bool(cache.swa_slots),
         )
+
+    def make(self, priority: int) -> Any:
+        made = Req(
+            f"r{len(self.cache.running)}",
+            "",
+            array("q", self.tokens),
+            SamplingParams(max_new_tokens=1 << 20),
+            extra_key=self.namespace or None,
+            priority=priority,
+        )
+        if isinstance(made.output_ids, list):  # until 0.5.12
+            made.origin_input_ids = list(self.tokens)
+        return made
 
     def refuse(self) -> "Admission":
         """Matched and pinned while the budget is added up, and let go because it is too small."""
@@ -68,14 +72,23 @@ class Admission:
                 self.req.lock = self.tree.lock(self.req.last_node)
             else:
                 PrefillAdder._req_inc_lock_ref(self.batch, self.req)
-        if CHECKPOINTS:
-            row = self.tree.prefix_device_indices(self.req)[: self.req.prefix_len]
-        else:
-            row = self.req.prefix_indices
-        self.row = row.to(torch.int64)
+        self.row = self.prefix().to(torch.int64)
         self.committed = len(self.row)
         self.cache.running.append(self)
         return self
+
+    def prefix(self) -> torch.Tensor:
+        """The slots that its row begins with."""
+        slots: torch.Tensor
+        if CHECKPOINTS:
+            slots = self.tree.prefix_device_indices(self.req)[: self.req.prefix_len]
+        else:
+            slots = self.req.prefix_indices
+        return slots
+
+    def anchor(self) -> Any:
+        """The node that its lock is on."""
+        return self.req.last_node
 
     def fits(self) -> bool:
         """Whether the budget reaches: only states are short enough to matter here."""
@@ -128,25 +141,6 @@ class Admission:
         all_or_nothing = CHECKPOINTS or hasattr(self.req, "host_loaded_length")
         if all_or_nothing and 0 < count < promised:
             raise RuntimeError(f"{count} tokens came back of {promised} that the match promised")
-
-    # Fields that moved from the request into ``req.kv``
-
-    def get(self, name: str) -> Any:
-        return getattr(self.req if hasattr(self.req, name) else self.req.kv, name)
-
-    def put(self, name: str, value: Any) -> None:
-        setattr(self.req if hasattr(self.req, name) else self.req.kv, name, value)
-
-    def protected(self) -> int:
-        return int(self.get("cache_protected_len"))
-
-    def swa_evicted(self) -> int:
-        kv = getattr(self.req, "kv", self.req)
-        if not self.cache.swa_slots or kv is None:
-            return 0
-        if hasattr(kv, "get_evicted_seqlen"):
-            return int(kv.get_evicted_seqlen(ComponentType.SWA))
-        return int(kv.swa_evicted_seqlen)
 
     def set_output(self, sampled: Sequence[int]) -> None:
         as_list = isinstance(self.req.output_ids, list)

@@ -90,6 +90,7 @@ class Cache(HostTier):
         self.core = getattr(self.tree, "tree_core", self.tree)
         self.host_pools = {}
         self.running: list[Any] = []
+        self.sessions: dict[str, Any] = {}
         self.unbound: list[Any] = []
         self.earlier_loads: list[Any] = []
         self.inserted: tuple[str, tuple[Any, ...]] = ("", ())
@@ -99,6 +100,10 @@ class Cache(HostTier):
         self.asked: dict[str, int] = {}
         self.acting: Any = None
         self.quota = 0
+
+    def holders(self) -> list[Any]:
+        """Who has KV of its own."""
+        return self.running
 
     def serve(self, **more: Any) -> None:
         """Put the server arguments in force."""

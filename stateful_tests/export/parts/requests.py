@@ -1,6 +1,7 @@
 """What a request does once it is admitted, in the order of SGLang's scheduler's calls."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from sglang.srt.managers import schedule_batch
@@ -76,6 +77,12 @@ class Request(Admission):
         self.extend_to(self.committed)
         if self.committed == self.prompt:
             self.output(())
+        self.checkpoint()
+        self.cache.submit_writes()
+        return True
+
+    def checkpoint(self) -> None:
+        """What is computed goes into the tree, and the row has the tree's slots from then on."""
         if CHECKPOINTS:
             common.checkpoint_kv_cache(self.req, self.tree)
         else:
@@ -83,8 +90,6 @@ class Request(Admission):
             common.maybe_cache_unfinished_req(self.req, self.tree, **chunked)
         row = self.cache.rows.req_to_token[self.get("req_pool_idx"), : len(self.row)]
         self.row = row.to(torch.int64)
-        self.cache.submit_writes()
-        return True
 
     def settle(self) -> None:
         """What a forward pass does before its layers: with states alone, something."""
@@ -141,10 +146,13 @@ class Request(Admission):
     def finish(self) -> None:
         """Requests end with their frees held back until all of a batch have ended."""
         self.cache.acting = self
-        self.req.finished_reason = FINISH_LENGTH(length=len(self.req.output_ids))
+        self.req.finished_reason = self.reason()
         self.cache.allocator.free_group_begin()
         self.release(True)
         self.cache.allocator.free_group_end()
+
+    def reason(self) -> Any:
+        return FINISH_LENGTH(length=len(self.req.output_ids))
 
     def abort(self) -> None:
         if self not in self.cache.running:

@@ -54,6 +54,7 @@ class State:
         self.free = {(c, "device"): device_free(cache, c) for c in cache.components}
         self.free |= {(c, "host"): host_free(cache, c) for c in cache.host_pools}
         self.hits = {(s.namespace, s.tokens): s.node.hit_count for s in self.nodes}
+        self.in_flight = {name: session.in_flight for name, session in cache.sessions.items()}
         self.writes = self.pending(cache)
         auxiliary = [c for c in cache.components if c != "FULL"]
         self.recent = {c: self.recency(cache.core.lru_lists, c) for c in auxiliary}

@@ -54,7 +54,7 @@ class LockChecks(unittest.TestCase):
     def lock_counts_are_sums_of_receipts(self, cache: Cache, before: State, after: State) -> None:
         """Of FULL: each holder of a node locks the path up to the root."""
         tree = cache.tree
-        held = [r.req.last_node for r in cache.running] + [node for node, _ in cache.locks]
+        held = [h.anchor() for h in cache.holders()] + [node for node, _ in cache.locks]
         if cache.host_pools:
             held += [entry[0] for entry in tree.ongoing_write_through.values() if entry[1]]
             held += [entry[0] for entry in tree.ongoing_load_back.values()]
@@ -71,7 +71,7 @@ class LockChecks(unittest.TestCase):
     def a_running_request_holds_its_prefix(self, cache: Cache, before: State, after: State) -> None:
         nodes = {seen.node.id: seen for seen in after.nodes}
         for request in cache.running:
-            last = request.req.last_node
+            last = request.anchor()
             seen = nodes.get(last if isinstance(last, int) else last.id)
             if seen is None:
                 continue  # the root has no data
@@ -86,7 +86,7 @@ class LockChecks(unittest.TestCase):
                         self.assertGreater(after.locks[place], 0, told)
 
     def nothing_is_held_when_idle(self, cache: Cache, before: State, after: State) -> None:
-        self.assertEqual((cache.running, cache.locks, after.writes), ([], [], {}), "not idle")
+        self.assertEqual((cache.holders(), cache.locks, after.writes), ([], [], {}), "not idle")
         locked = {place: n for place, n in after.locks.items() if n}
         self.assertEqual(locked, {}, "locked by nobody")
         for component in cache.components:

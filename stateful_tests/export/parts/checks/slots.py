@@ -12,7 +12,7 @@ class SlotChecks(unittest.TestCase):
         for component in cache.components:
             claims = Counter(after.free[component, "device"])
             claims.update(v for k, v in after.slots.items() if k[:2] == (component, "device"))
-            for request in cache.running:
+            for request in cache.holders():
                 if component == "MAMBA":
                     claims.update(x for x in (request.slot(),) if x is not None)
                     continue
