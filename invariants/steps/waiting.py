@@ -99,7 +99,6 @@ def preparing_only_locks(step: Step) -> Iterator[Fault]:
     " it waits on as before",
     without_it="Between waiting and running a request must neither change nor get lost.",
     taught_by="M-53",
-    of_turns=False,
 )
 def who_waited_runs_or_waits_on(step: Step) -> Iterator[Fault]:
     """Going on turns the waiting request into the running one, or leaves it waiting."""
@@ -109,9 +108,11 @@ def who_waited_runs_or_waits_on(step: Step) -> Iterator[Fault]:
     if c is None:
         return
     if is_ok(step):
-        given = (c.namespace, c.tokens, c.priority, len(c.tokens), 0)
-        if r and (r.namespace, r.tokens, r.priority, r.prompt_len, r.swa_evicted) != given:
+        given = (c.namespace, c.tokens, c.priority, len(c.tokens))
+        if r is None or (r.namespace, r.tokens, r.priority, r.prompt_len) != given:
             yield Fault(f"request {name} is not the one that waited")
+        elif r.swa_evicted and not step.is_of_turn:  # a turn goes on where its session slid to
+            yield Fault(f"request {name} begins with {r.swa_evicted} tokens outside its window")
         return
     left = _waiting(step.after, name)
     if r is not None or left is None or replace(left, last_node=0) != replace(c, last_node=0):

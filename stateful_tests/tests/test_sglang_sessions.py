@@ -303,6 +303,23 @@ def test_a_wrong_step_is_seen(steps: list[Observed], wrong: str) -> None:
     assert slug in {v.slug for v in check_step(before, o, outcome, changed)}
 
 
+@pytest.mark.parametrize("wrong", ["lost", "other words", "more urgent"])
+def test_a_turn_that_waited_and_runs_as_another_is_seen(steps: list[Observed], wrong: str) -> None:
+    """A turn is a request: what holds of those that wait holds of it."""
+    slug = "who-waited-runs-or-waits-on"
+    before, o, outcome, after = next(s for s in steps if isinstance(s[1], op.Proceed))
+    assert slug not in {v.slug for v in check_step(before, o, outcome, after)}
+    (turn,) = after.requests
+    changed = {
+        "lost": (),
+        "other words": (replace(turn, tokens=(*turn.tokens[:-1], turn.tokens[-1] + 1)),),
+        "more urgent": (replace(turn, priority=turn.priority + 1),),
+    }
+    assert slug in {
+        v.slug for v in check_step(before, o, outcome, replace(after, requests=changed[wrong]))
+    }
+
+
 def test_a_turn_beside_another_is_seen(steps: list[Observed]) -> None:
     """Accepted though one is in flight; turned away though none is."""
     slug = "a-session-has-one-turn-in-flight"
