@@ -10,6 +10,7 @@ from radixproof.invariants.view import View
 from radixproof.invariants.violation import Fault
 from radixproof.model import operations as op
 from radixproof.model.config import FULL
+from radixproof.model.snapshot import ROOT
 from radixproof.model.storage import READ, Prefetch
 from radixproof.model.storage_operations import (
     BeginPrefetch,
@@ -51,6 +52,31 @@ def a_prefetch_begins_whole_or_not_at_all(step: Step) -> Iterator[Fault]:
         yield from receipts_stay(step)
     elif before.occupied >= before.capacity:
         yield Fault(f"a prefetch began though {before.occupied} tokens are under way already")
+
+
+@step_invariant(
+    "S-prefetch-5",
+    BeginPrefetch,
+    formula="a prefetch p that begins: start(p) = end(anchor(p)), 0 at the root; tokens(p)[:start]"
+    " are the anchor's",
+    without_it="What is asked for under the anchor's hash would be other tokens than come next.",
+    taught_by="domain.md 6.12",
+    holds_under=WITH_STORAGE,
+)
+def a_prefetch_begins_where_its_anchor_ends(step: Step) -> Iterator[Fault]:
+    """A prefetch asks for the tokens right behind the node below which it will land."""
+    view = step.after
+    for p in view.storage.prefetches if view.storage is not None else ():
+        if not is_ok(step) or _prefetch(step.before, p.request) is not None or p.anchor < ROOT:
+            continue
+        anchor = view.nodes[p.anchor] if p.anchor != ROOT else None
+        end = anchor.end if anchor is not None else 0
+        if p.start != end:
+            yield Fault(
+                f"the prefetch of {p.request} begins at {p.start}, its anchor ends at {end}"
+            )
+        elif anchor is not None and anchor.tokens != p.tokens[:end]:
+            yield Fault(f"the prefetch of {p.request} hangs below another prefix", (p.anchor,))
 
 
 @step_invariant(

@@ -73,7 +73,7 @@ OPEN = {
             "",
             "0.5.18",
             "0.5.23",
-            frozenset({"prefetched-pages-hold-their-prefix"}),
+            frozenset({"a-prefetch-begins-where-its-anchor-ends"}),
         ),
         OpenDefect(
             "prefetched-before-its-parent",

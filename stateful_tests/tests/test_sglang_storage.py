@@ -42,6 +42,8 @@ STORED: Ops = (
 )
 """A prefix in the store, two pages a call."""
 AWAY: Ops = (*STORED, op.Evict(16), op.EvictHost(4))
+BEHIND: Ops = (op.Insert(KEY[:2]), op.Execute(op.WRITE), op.Observe(op.WRITE))
+"""Its first half is on the host again, and what is asked for begins there."""
 ASKED: Ops = (*AWAY, op.Prepare("r1", (*KEY, 5)), BeginPrefetch("r1"))
 FOUND: Ops = (*ASKED, *[StorageWork(QUERY)] * 2, PollStorage())
 """The store has it, and host memory is taken for it."""
@@ -96,6 +98,11 @@ def test_a_prefix_comes_back_from_the_store(release: ReleaseProcess, zero_copy: 
     trace = Trace(tiered(zero_copy=zero_copy), (*ARRIVED, CheckPrefetch("r1"), op.Proceed("r1")))
     outcome = last(release, trace)
     assert (outcome.values["host_hit"], outcome.values["loaded"]) == (4, 1)
+
+
+def test_a_prefetch_begins_behind_what_is_there(release: ReleaseProcess) -> None:
+    begun = (*AWAY, *BEHIND, op.Prepare("r1", (*KEY, 5)), BeginPrefetch("r1"))
+    assert last(release, Trace(tiered(), begun)).values["prefetching"] == 2
 
 
 def test_a_rust_core_does_the_same(rust: ReleaseProcess) -> None:
@@ -187,6 +194,10 @@ BROKEN = {
         operation.hash_value = operation.hash_value[::-1]
         super()._handle_prefetch_result(operation)
 """,
+    "a-prefetch-begins-where-its-anchor-ends": """
+    def prefetch_from_storage(self, request, anchor, tokens, *more, **named):
+        super().prefetch_from_storage(request, self.tree_core.root_node.id, tokens, *more, **named)
+""",
     "what-a-prefetch-brought-is-found": """
     def _handle_prefetch_result(self, operation):
         operation.completed_tokens = 0
@@ -199,7 +210,8 @@ BROKEN = {
 @pytest.mark.parametrize("slug", BROKEN)
 def test_a_release_that_does_wrong_is_found_out(slug: str, tmp_path: Path) -> None:
     root = broken_copy(fetch(LATEST), tmp_path / "tree", BROKEN[slug])
-    traces = Trace(tiered(), ARRIVED), Trace(tiered(), (*HALF, op.Abort("r1")))
+    begun = (*AWAY, *BEHIND, op.Prepare("r1", (*KEY, 5)), BeginPrefetch("r1"))
+    traces = [Trace(tiered(), t) for t in (ARRIVED, (*HALF, op.Abort("r1")), begun)]
     with start(f"sglang:{root}", PYTHON, {}) as broken:
         found = [replay_on(broken, trace) for trace in traces]
     assert slug in {s for each in found if each is not None for s in each.slugs}

@@ -12,7 +12,7 @@ from radixproof.invariants.checker import check_state, check_step
 from radixproof.model import operations as op
 from radixproof.model.config import FULL
 from radixproof.model.outcome import Outcome, ok, refused
-from radixproof.model.snapshot import DETACHED, Snapshot
+from radixproof.model.snapshot import DETACHED, ROOT, Snapshot
 from radixproof.model.storage import READ, WRITE_PAGES
 from radixproof.model.storage_operations import (
     BeginPrefetch,
@@ -127,6 +127,20 @@ WRONG_STEPS: tuple[tuple[str, Snapshot, op.Operation, Outcome, Snapshot], ...] =
         ok(prefetching=0),
         replace(BUSY, storage=PLAIN.storage),
     ),
+    *(
+        (
+            "a-prefetch-begins-where-its-anchor-ends",
+            PLAIN,
+            BeginPrefetch("r1"),
+            ok(prefetching=3),
+            _prefetch(BUSY, **wrong),
+        )
+        for wrong in (
+            {"start": 3},
+            {"anchor": ROOT},
+            {"tokens": (9, *prefetch_of(BUSY).tokens[1:])},
+        )
+    ),
     ("a-prefetch-is-waited-for-while-it-can-go-on", STUCK, R1, refused("waits"), STUCK),
     ("a-prefetch-is-waited-for-while-it-can-go-on", BUSY, R1, refused("waits"), LANDED_NOTHING),
     ("what-a-prefetch-brought-is-found", BUSY, R1, ok(from_storage=0), LANDED_NOTHING),
@@ -195,7 +209,11 @@ def test_a_wrong_step_is_noticed(
 
 
 def test_right_steps_are_right() -> None:
-    """A read into its own buffer; a store that loses pages; a wait while somebody works."""
+    """A read into its own buffer; a store that loses pages; a wait while somebody works; a start
+    where the anchor ends.
+    """
+    begun = check_step(PLAIN, BeginPrefetch("r1"), ok(prefetching=3), BUSY)
+    assert "a-prefetch-begins-where-its-anchor-ends" not in {v.slug for v in begun}
     read = _spoil_slot(BUSY, prefetch_of(BUSY).slots[FULL][1])
     lost = with_storage(BUSY, pages={FULL: {}})
     for operation, outcome, after in (
