@@ -50,3 +50,9 @@ def test_what_the_index_reproduces_is_on_record() -> None:
     named = set(re.findall(r"`reproduce ([^`]+)`", REPAIRED_PART))
     assert named, "rows of the table name what reproduces them"
     assert named <= set(RELEASE_BUGS)
+
+
+def test_the_readme_counts_what_is_open() -> None:
+    readme = (FOLDER.parents[1] / "README.md").read_text(encoding="utf-8")
+    (latest,) = {defect.latest for defect in OPEN.values()}
+    assert f"{len(OPEN)} defects that SGLang {latest} still has" in readme
