@@ -18,6 +18,7 @@ from radixproof.cli.releases import (
     limits_on,
     process_of,
     reach_of,
+    require_decode_server,
     require_storage,
 )
 from radixproof.model.config import MAMBA
@@ -38,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     )
     with process_of(args) as process:
         require_storage(args, process)
+        require_decode_server(limits, process)
         if limits.kv_events and TELLS_NO_EVENTS in process.about["options"]:
             raise UsageError(f"{args.subject}: the cache of this release tells no KV events")
         if limits.sessions and NO_SESSIONS in process.about["options"]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from radixproof.cli.errors import UsageError
 from radixproof.cli.options import Options, limits_of, positive
 from radixproof.cli.report import counterexample_text, keep, links_text
+from radixproof.impl.sglang.pools import not_of_a_decode_server
 from radixproof.impl.sglang.wheels import (
     CORES,
     PYTHON,
@@ -20,7 +21,7 @@ from radixproof.impl.sglang.wheels import (
     require_packages,
 )
 from radixproof.invariants.catalogue import number_judged
-from radixproof.model.config import MAMBA, MOST_RANKS
+from radixproof.model.config import FULL, MAMBA, MOST_RANKS
 from radixproof.model.operations import NAMES
 from radixproof.model.options import COPIES_LATER_STATES, COPIES_LATER_WINDOWS
 from radixproof.stateful_tests.configs import Limits
@@ -147,6 +148,13 @@ def require_storage(args: argparse.Namespace, process: ReleaseProcess) -> None:
     if args.storage and not process.about["storage"]:
         name = process.source.name
         raise UsageError(f"{name}: the unified cache of this release has no storage tier")
+
+
+def require_decode_server(limits: Limits, process: ReleaseProcess) -> None:
+    """Raises ``UsageError`` where a decode server is asked for that the release has not."""
+    keeps = process.about["decode_server"]
+    if limits.decode_server and not set(limits.components or keeps[:1] or [FULL]) <= set(keeps):
+        raise UsageError(f"{process.source.name}: {not_of_a_decode_server(keeps)}")
 
 
 def start(subject: str, core: str, environment: Mapping[str, str]) -> ReleaseProcess:

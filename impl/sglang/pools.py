@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
@@ -158,7 +158,8 @@ def require_possible(release: Release, config: CacheConfig) -> None:
     if config.decode_server and config.ranks > 1:
         raise ConfigError("decode servers are driven on one rank so far")
     if config.decode_server:
-        release.require_decode_server()
+        if not set(config.components) <= set(release.decode_server_keeps):
+            raise ConfigError(not_of_a_decode_server(release.decode_server_keeps))
         if config.has_host or config.has_mamba or config.bigram or config.disable:
             raise ConfigError("decode servers are driven with one tier, without mamba and bigram")
         if config.max_new_tokens:
@@ -210,6 +211,13 @@ def _require_sessions(release: Release, config: CacheConfig) -> None:
         raise ConfigError("sessions are driven without mamba, bigram, disable and budget so far")
     if config.ranks > 1:
         raise ConfigError("sessions are driven on one rank so far")
+
+
+def not_of_a_decode_server(keeps: Collection[str]) -> str:
+    """What is told where other components are asked for than a decode server of a release has."""
+    if not keeps:
+        return "a decode server of this release is not driven"
+    return "a decode server of this release has no radix cache beside sliding windows"
 
 
 def has_pages_for_layers(config: CacheConfig) -> bool:

@@ -21,7 +21,7 @@ from radixproof.impl.sglang.kernels import AllocExtendKernel
 from radixproof.impl.sglang.page_hash import page_hash
 from radixproof.impl.sglang.storage_threads import CLOCK, THREADING, Log, Queue
 from radixproof.model import options
-from radixproof.model.errors import ConfigError
+from radixproof.model.config import FULL, SWA
 
 _MEM = "sglang.srt.mem_cache"
 _ON_DEVICE = (
@@ -67,7 +67,7 @@ class Release:
         loader.install(root, configuration.stub_values())
         logging.disable(logging.CRITICAL)
         try:
-            self._find()
+            self._find(root)
         except loader.StubCalled as problem:
             raise NotSglang(f"the import of SGLang needs {problem}") from problem
         except Exception as problem:
@@ -75,7 +75,7 @@ class Release:
             raise NotSglang(f"SGLang at {root} does not import: {told}") from problem
         self._stand_in()
 
-    def _find(self) -> None:
+    def _find(self, root: Path) -> None:
         cache = _module(f"{_MEM}.unified_radix_cache")
         if not hasattr(cache.UnifiedRadixCache, "init_hicache"):
             raise AttributeError("its unified cache has no host tier")
@@ -138,6 +138,8 @@ class Release:
         """There are host pools for FULL, SWA and MAMBA together (from 0.5.16 on)."""
         self.has_storage = hasattr(cache.UnifiedRadixCache, "prefetch_from_storage")
         """The unified cache has a storage tier (from 0.5.13 on)."""
+        self.decode_server_keeps = _decode_server_keeps(root)
+        """Components of the tree that a decode server of prefill-decode disaggregation has."""
         self.options = self._options(cache)
 
     def _options(self, cache: Any) -> frozenset[str]:
@@ -215,11 +217,6 @@ class Release:
             if hasattr(module, "time"):
                 vars(module)["time"] = CLOCK
 
-    def require_decode_server(self) -> None:
-        """Raises ``ConfigError`` where a decode server has no such cache (until 0.5.12)."""
-        if not hasattr(self.decode().DecodePreallocQueue, "_build_decode_prefix_match"):
-            raise ConfigError("a decode server of this release is not driven")
-
     def decode(self) -> Any:
         """The module of decode servers, which no other server needs."""
         return _module("sglang.srt.disaggregation.decode")
@@ -239,6 +236,21 @@ def _scheduler(cache: Any) -> str:
 def _session_controller(cache: Any) -> Any:
     carries = "try_match_prefix" in inspect.getsource(cache.match_prefix)
     return _module_or_none("sglang.srt.session.session_controller") if carries else None
+
+
+def _decode_server_keeps(root: Path) -> tuple[str, ...]:
+    """By the text of a module that no other server imports.
+
+    Until 0.5.12 another interface, which is not driven. Until 0.5.18 such a server with sliding
+    windows does not start with a radix cache (``kv_cache_builder``); from 0.5.19 on it has one, and
+    gives back the SWA part of a prompt's lock, for the window arrives anew.
+    """
+    file = root / "sglang" / "srt" / "disaggregation" / "decode.py"
+    source = file.read_text(encoding="utf-8") if file.is_file() else ""
+    if "_build_decode_prefix_match(" not in source:
+        return ()
+    gives_back = "release_swa(" in source or "dec_swa_lock_only(" in source
+    return (FULL, SWA) if gives_back else (FULL,)
 
 
 def _frees_aborted_sessions(cache: Any) -> bool:

@@ -119,7 +119,7 @@ OPEN = {
         OpenDefect(
             "window-that-never-arrived",
             "a decode server caches SWA slots that no transfer filled; a later prompt reads them",
-            "0.5.18",
+            "",
             "0.5.19",
             "0.5.23",
             frozenset({"requests-read-their-own-prefix"}),

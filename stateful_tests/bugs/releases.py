@@ -211,23 +211,13 @@ RELEASE_BUGS = {
             Limits((FULL, SWA), WRITE_THROUGH),
         ),
         ReleaseBug(
-            "29350",
-            "what arrives at a decode server with SWA for its tail alone is cached as if it had SWA"
-            " for all of it",
-            "0.5.14",
-            "0.5.15",
-            "P1 P3 P13",
-            frozenset({"device-slots-have-one-owner", "map-agrees-with-live-swa-data"}),
-            Limits((FULL, SWA), WRITE_THROUGH, decode_server=True),
-        ),
-        ReleaseBug(
             "27770",
-            "a decode server repoints a prompt that arrived to what a match finds of it, which is"
-            " nothing where its tail is shorter than a window: request and tree own the same slots",
-            "0.5.18",
-            "0.5.19",
+            "a decode server repoints a prompt that arrived to what a match finds of it, which may"
+            " be nothing: an assertion, or request and tree own the same slots",
+            "0.5.22",
+            "0.5.23",
             "P1 P13",
-            frozenset({"device-slots-have-one-owner", "no-crash"}),
+            frozenset({"no-crash", "device-slots-have-one-owner"}),
             Limits((FULL, SWA), WRITE_THROUGH, decode_server=True),
         ),
         ReleaseBug(

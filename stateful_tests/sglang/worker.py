@@ -150,6 +150,7 @@ def shape_of(release: Release) -> Shape:
         tells_events=TELLS_NO_EVENTS not in release.options,
         hosts_all_three=release.hosts_all_three,
         tracks_long_pages=release.tracks_long_pages,
+        decode_server_keeps=release.decode_server_keeps,
         disables_in_place=DISABLES_ELSEWHERE not in release.options,
         has_strategies=RECENCY_ALONE not in release.options,
         stages_agree_on_host_size=release.stages_agree_on_host_size,
@@ -207,6 +208,7 @@ def main(kind: type[Worker] = Worker) -> None:
         options=sorted(worker.options),
         stubbed=dict(sorted(AUDIT.stubbed.items())),
         storage=release.has_storage,
+        decode_server=release.decode_server_keeps,
     )
     for line in sys.stdin:
         try:

@@ -116,6 +116,19 @@ def test_an_old_release_has_no_such_server() -> None:
         replay_on(running, Trace(server(FULL), (op.Match((1,)),)))
 
 
+@pytest.mark.parametrize(
+    ("version", "why"),
+    [("0.5.12.post1", "is not driven"), ("0.5.18", "has no radix cache beside sliding windows")],
+)
+def test_what_no_decode_server_of_a_release_is_takes_one_line(
+    version: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["check", "--subject", f"sglang=={version}", "--decode-server"]
+    assert main([*argv, "--components", "full,swa", "--time", "1"]) == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.endswith(f"a decode server of this release {why}")
+
+
 def test_walks_are_a_decode_servers_where_that_is_wanted(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

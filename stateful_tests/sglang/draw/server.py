@@ -30,6 +30,8 @@ class Shape:
     """There is a host tier for FULL, SWA and MAMBA together."""
     tracks_long_pages: bool
     """With a tracking buffer a page may be longer than a chunk of states."""
+    decode_server_keeps: tuple[str, ...]
+    """Components of the tree that a decode server has; none: it is not driven."""
     disables_in_place: bool
     """A server whose caching is disabled has this cache."""
     has_strategies: bool
@@ -41,6 +43,8 @@ class Shape:
 def draw_server(choose: Chooser, limits: Limits, shape: Shape) -> CacheConfig:
     """A configuration that a server of the release can have: host pools by one ratio."""
     components = limits.components or choose.pick(((FULL, SWA), (FULL, SWA), (FULL,)))
+    if limits.decode_server and not limits.components and SWA not in shape.decode_server_keeps:
+        components = (FULL,)
     config = draw_config(choose, replace(limits, components=components))
     one = limits.ranks in (None, 1)
     config = replace(
