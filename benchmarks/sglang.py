@@ -11,8 +11,9 @@ from typing import Any
 from radixproof.impl.sglang.wheels import Source
 from radixproof.model.config import FULL, SWA
 from radixproof.stateful_tests.configs import Limits
-from radixproof.stateful_tests.sglang.judge import WALK_STEPS, Plan
+from radixproof.stateful_tests.sglang.judge import Plan
 from radixproof.stateful_tests.sglang.process import ReleaseProcess
+from radixproof.stateful_tests.sglang.walk import STEPS
 
 SUBJECT = "sglang==0.5.23"
 LIMITS = Limits((FULL, SWA), host=True, bigram=False, kv_events=False)
@@ -67,7 +68,7 @@ def _checked(process: ReleaseProcess, first: int, walks: int) -> int:
 
 def _timed(first: int, walks: int) -> dict[str, Any]:
     command = {"do": "timed", "first": first, "count": walks}
-    return {**command, "limits": asdict(LIMITS), "steps": WALK_STEPS}
+    return {**command, "limits": asdict(LIMITS), "steps": STEPS}
 
 
 def _ask(process: ReleaseProcess, command: Mapping[str, Any]) -> dict[str, Any]:

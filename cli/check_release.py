@@ -18,8 +18,7 @@ from radixproof.cli.releases import (
     limits_on,
     process_of,
     reach_of,
-    require_decode_server,
-    require_storage,
+    require_server,
 )
 from radixproof.model.config import MAMBA
 from radixproof.model.options import NO_SESSIONS, TELLS_NO_EVENTS
@@ -38,8 +37,7 @@ def run(args: argparse.Namespace) -> int:
         profile.rounds * profile.walks, args.time, limits, reach_of(args), relation=args.relation
     )
     with process_of(args) as process:
-        require_storage(args, process)
-        require_decode_server(limits, process)
+        require_server(limits, process)
         if limits.kv_events and TELLS_NO_EVENTS in process.about["options"]:
             raise UsageError(f"{args.subject}: the cache of this release tells no KV events")
         if limits.sessions and NO_SESSIONS in process.about["options"]:

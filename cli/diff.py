@@ -24,8 +24,7 @@ from radixproof.cli.releases import (
     is_release,
     limits_on,
     reach_of,
-    require_decode_server,
-    require_storage,
+    require_server,
     start,
 )
 from radixproof.cli.report import counterexample_text, keep
@@ -62,8 +61,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("diff takes --subject twice, each sglang==VERSION or sglang:PATH")
     with _process(args, 0) as left, _process(args, 1) as right:
         for process in (left, right):
-            require_storage(args, process)
-            require_decode_server(limits_on(args), process)
+            require_server(limits_on(args), process)
         begin = monotonic()
         pair = Pair(left, right)
         found, traces = _compare(args, pair, begin)

@@ -143,18 +143,13 @@ def limits_on(args: argparse.Namespace) -> Limits:
     return replace(limits, storage=True, host=True)
 
 
-def require_storage(args: argparse.Namespace, process: ReleaseProcess) -> None:
-    """Raises ``UsageError`` where a storage tier is asked for that the release has not."""
-    if args.storage and not process.about["storage"]:
-        name = process.source.name
+def require_server(limits: Limits, process: ReleaseProcess) -> None:
+    """Raises ``UsageError`` where a server is asked for that the release does not have."""
+    name, keeps = process.source.name, process.about["decode_server"]
+    if limits.storage and not process.about["storage"]:
         raise UsageError(f"{name}: the unified cache of this release has no storage tier")
-
-
-def require_decode_server(limits: Limits, process: ReleaseProcess) -> None:
-    """Raises ``UsageError`` where a decode server is asked for that the release has not."""
-    keeps = process.about["decode_server"]
     if limits.decode_server and not set(limits.components or keeps[:1] or [FULL]) <= set(keeps):
-        raise UsageError(f"{process.source.name}: {not_of_a_decode_server(keeps)}")
+        raise UsageError(f"{name}: {not_of_a_decode_server(keeps)}")
 
 
 def start(subject: str, core: str, environment: Mapping[str, str]) -> ReleaseProcess:

@@ -15,9 +15,10 @@ from radixproof.cli.releases import (
     is_release,
     process_of,
     reach_of,
-    require_storage,
+    require_server,
 )
 from radixproof.cli.report import counterexample_text, links_text
+from radixproof.stateful_tests.configs import Limits
 from radixproof.stateful_tests.corpus import load
 from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.replay import replay
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{args.trace}: its configuration has no storage tier")
     if is_release(args.subject):
         with process_of(args) as process:
-            require_storage(args, process)
+            require_server(Limits(storage=args.storage), process)
             found = replay_on(
                 process,
                 trace,

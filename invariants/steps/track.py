@@ -55,20 +55,27 @@ def inserted_tokens(step: Step, r: Request) -> int:
 )
 def what_was_put_aside_is_cached(step: Step) -> Iterator[Fault]:
     """The state that a request put aside last is in the tree when it is cached."""
-    config = step.before.config
-    if not is_ok(step) or not config.tracks_states:
-        return
-    o = step.operation
-    assert isinstance(o, op.Prefill | op.Finish)
-    r = _request(step.before, o.request)
+    r = _cached_by(step)
     if r is None:
         return
-    if isinstance(o, op.Prefill):
-        ends = [put_aside_by_chunk(config, r, o.count)]
-    else:
-        ends = _due_at_the_end(step, r)
+    ends = _due(step, r)
     if not any(not end or _has_state(step.after, r.namespace, r.tokens[:end]) for end in ends):
         yield Fault(f"no node has the state of the {ends[0]} tokens that {r.name} put aside")
+
+
+def _cached_by(step: Step) -> Request | None:
+    """The request with a tracking buffer, as it was before, that a chunk or its end has cached."""
+    o = step.operation
+    assert isinstance(o, op.Prefill | op.Finish)
+    judged = is_ok(step) and step.before.config.tracks_states
+    return _request(step.before, o.request) if judged else None
+
+
+def _due(step: Step, r: Request) -> list[int]:
+    """How many tokens the state covers that is handed over: any of these."""
+    if isinstance(step.operation, op.Prefill):
+        return [put_aside_by_chunk(step.before.config, r, step.operation.count)]
+    return _due_at_the_end(step, r)
 
 
 def _due_at_the_end(step: Step, r: Request) -> list[int]:
@@ -95,18 +102,10 @@ def _due_at_the_end(step: Step, r: Request) -> list[int]:
 )
 def nothing_put_aside_nothing_cached(step: Step) -> Iterator[Fault]:
     """A request that has put no state aside inserts nothing."""
-    config = step.before.config
-    if not is_ok(step) or not config.tracks_states:
-        return
-    o = step.operation
-    assert isinstance(o, op.Prefill | op.Finish)
-    r = _request(step.before, o.request)
+    r = _cached_by(step)
     if r is None:
         return
-    if isinstance(o, op.Prefill):
-        due = put_aside_by_chunk(config, r, o.count)
-    else:
-        due = max(_due_at_the_end(step, r))
+    due = max(_due(step, r))
     before, after = (_present(view, r) for view in (step.before, step.after))
     if after > max(before, due):
         yield Fault(f"{after} tokens of {r.name} are cached, {due} were put aside")

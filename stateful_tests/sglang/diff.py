@@ -15,12 +15,12 @@ from radixproof.stateful_tests.lockstep import describe
 from radixproof.stateful_tests.sglang.process import Died, ReleaseProcess, unpack
 from radixproof.stateful_tests.sglang.reach import DEFAULT, Reach
 from radixproof.stateful_tests.sglang.shown import differences
+from radixproof.stateful_tests.sglang.walk import STEPS
 from radixproof.stateful_tests.shrink import Shrinker
 from radixproof.stateful_tests.verdict import DIFFERENCE, Counterexample, Finding
 
 BUDGET = 400
 _ILLEGAL = (ErrorKind.ARGUMENT, ErrorKind.PROTOCOL, ErrorKind.BUSY)
-STEPS = 60
 Step = tuple[Outcome, dict[str, Any], Snapshot | None]
 """What a step answered, what it looks like from outside (outward.py), and the state."""
 

@@ -20,10 +20,10 @@ from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.sglang.dialect import in_part, not_checked
 from radixproof.stateful_tests.sglang.process import Died, ReleaseProcess, Unusable, unpack
 from radixproof.stateful_tests.sglang.reach import DEFAULT, Reach
+from radixproof.stateful_tests.sglang.walk import STEPS
 from radixproof.stateful_tests.verdict import Counterexample, kinds
 
 BATCH = 25
-WALK_STEPS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Plan:
     seconds: float | None = None
     limits: Limits = ANY
     reach: Reach = DEFAULT
-    steps: int = WALK_STEPS
+    steps: int = STEPS
     wanted: frozenset[str] = frozenset()
     relation: bool = False
     """Every step is explained by the transitions that are proved, too."""

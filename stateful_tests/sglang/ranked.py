@@ -20,8 +20,8 @@ from radixproof.model.errors import ErrorKind
 from radixproof.model.operations import NAMES, Operation
 from radixproof.model.outcome import Outcome, error
 from radixproof.model.snapshot import Snapshot
-from radixproof.model.trace import Trace
 from radixproof.stateful_tests.lockstep import Coverage
+from radixproof.stateful_tests.sglang.history import History
 from radixproof.stateful_tests.sglang.legal import ranks
 from radixproof.stateful_tests.sglang.passable import passable
 from radixproof.stateful_tests.sglang.reach import DEFAULT, Reach
@@ -30,7 +30,7 @@ from radixproof.stateful_tests.verdict import CRASH, OWN_CHECK, Counterexample, 
 OpenRanked = Callable[[CacheConfig], RankedSubject]
 
 
-class RankedRun:
+class RankedRun(History):
     """Runs operations on all ranks of a release and judges what they show."""
 
     def __init__(
@@ -44,13 +44,11 @@ class RankedRun:
         past: Collection[str] = (),
     ) -> None:
         """As of ``Solo`` (solo.py)."""
-        self.config = config
+        super().__init__(config)
         self.subject = open_subject(config)
         self.reach = reach
         self.journal = journal
         self.past = past
-        self.gone_past: set[str] = set()
-        self.operations: list[Operation] = []
         self.coverage = Coverage(configurations=1)
         self.states = list(self.subject.states)
         """By rank, after the last step."""
@@ -147,25 +145,6 @@ class RankedRun:
 
     def _count(self, operation: Operation, outcome: Outcome) -> None:
         self.coverage.outcomes[NAMES[type(operation)], outcome.kind] += 1
-
-    def _counterexample(
-        self,
-        operation: Operation,
-        outcome: Outcome | None,
-        before: Snapshot,
-        after: Snapshot | None,
-        findings: list[Finding],
-    ) -> Counterexample:
-        return Counterexample(
-            trace=Trace(self.config, tuple(self.operations)),
-            step=len(self.operations) - 1,
-            operation=operation,
-            outcome=outcome,
-            before=before,
-            after=after,
-            findings=tuple(findings),
-            past=frozenset(self.gone_past),
-        )
 
 
 def _as_one_sees_it(operation: Operation, before: list[Snapshot]) -> Operation:

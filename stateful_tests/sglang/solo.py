@@ -21,8 +21,8 @@ from radixproof.model.errors import ErrorKind
 from radixproof.model.operations import NAMES, Operation
 from radixproof.model.outcome import Outcome, error
 from radixproof.model.snapshot import Snapshot
-from radixproof.model.trace import Trace
 from radixproof.stateful_tests.lockstep import Coverage, link
+from radixproof.stateful_tests.sglang.history import History
 from radixproof.stateful_tests.sglang.legal.use import why_illegal
 from radixproof.stateful_tests.sglang.passable import passable
 from radixproof.stateful_tests.sglang.reach import DEFAULT, Reach
@@ -47,7 +47,7 @@ class SelfCheckingSubject(Protocol):
 OpenSelfChecking = Callable[[CacheConfig], SelfCheckingSubject]
 
 
-class Solo:
+class Solo(History):
     """Runs operations on one subject and judges what it shows."""
 
     def __init__(
@@ -63,14 +63,12 @@ class Solo:
     ) -> None:
         """``journal`` is told each operation before it runs; with ``relation`` every step is also
         explained by the transitions that are proved. ``past``: slugs to go past."""
-        self.config = config
+        super().__init__(config)
         self.subject = open_subject(config)
         self.reach = reach
         self.relation = relation
         self.journal = journal
         self.past = past
-        self.gone_past: set[str] = set()
-        self.operations: list[Operation] = []
         self.coverage = Coverage(configurations=1)
         self.state = self._snapshot()
         """Of the subject, after the last step."""
@@ -129,25 +127,6 @@ class Solo:
         self.subject.close()
         self.coverage.evaluations = self._checker.evaluations
         return self.coverage
-
-    def _counterexample(
-        self,
-        operation: Operation,
-        outcome: Outcome,
-        before: Snapshot,
-        after: Snapshot | None,
-        findings: list[Finding],
-    ) -> Counterexample:
-        return Counterexample(
-            trace=Trace(self.config, tuple(self.operations)),
-            step=len(self.operations) - 1,
-            operation=operation,
-            outcome=outcome,
-            before=before,
-            after=after,
-            findings=tuple(findings),
-            past=frozenset(self.gone_past),
-        )
 
 
 def _crash(run: Solo, told: str) -> Finding:

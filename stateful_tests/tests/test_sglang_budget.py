@@ -14,10 +14,10 @@ from radixproof.model import operations as op
 from radixproof.model.config import FULL, MAMBA, SWA, CacheConfig
 from radixproof.model.errors import ConfigError
 from radixproof.model.trace import Trace
-from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.sglang.judge import replay_on
 from radixproof.stateful_tests.sglang.process import ReleaseProcess
 from radixproof.stateful_tests.tests.broken import broken_copy
+from radixproof.stateful_tests.tests.holding import outcomes
 
 BUDGET = Path("sglang/srt/mem_cache/prefill_budget.py")
 POLICY = Path("sglang/srt/managers/schedule_policy.py")
@@ -40,13 +40,6 @@ def server(*components: str, chunk: int = 0, page: int = 1, slots: int = 16) -> 
 def release(request: pytest.FixtureRequest) -> Iterator[ReleaseProcess]:
     with start(f"sglang=={request.param}", PYTHON, {}) as running:
         yield running
-
-
-def outcomes(release: ReleaseProcess, config: CacheConfig, *operations: op.Operation) -> Coverage:
-    """Of a trace that holds."""
-    coverage = Coverage()
-    assert replay_on(release, Trace(config, operations), coverage=coverage) is None
-    return coverage
 
 
 BATCH = (

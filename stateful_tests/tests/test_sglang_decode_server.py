@@ -15,10 +15,10 @@ from radixproof.model import operations as op
 from radixproof.model.config import FULL, SWA, CacheConfig
 from radixproof.model.errors import ConfigError
 from radixproof.model.trace import Trace
-from radixproof.stateful_tests.lockstep import Coverage
 from radixproof.stateful_tests.sglang.judge import replay_on
 from radixproof.stateful_tests.sglang.process import ReleaseProcess
 from radixproof.stateful_tests.tests.broken import broken_copy
+from radixproof.stateful_tests.tests.holding import outcomes
 
 DECODE = Path("sglang/srt/disaggregation/decode.py")
 KEY = (1,) * 6
@@ -40,13 +40,6 @@ def server(*components: str, page: int = 2, **more: int) -> CacheConfig:
 def release(request: pytest.FixtureRequest) -> Iterator[ReleaseProcess]:
     with start(f"sglang=={request.param}", PYTHON, {}) as running:
         yield running
-
-
-def outcomes(release: ReleaseProcess, config: CacheConfig, *operations: op.Operation) -> Coverage:
-    """Of a trace that holds."""
-    coverage = Coverage()
-    assert replay_on(release, Trace(config, operations), coverage=coverage) is None
-    return coverage
 
 
 @pytest.mark.parametrize("components", [(FULL,), (FULL, SWA)], ids="+".join)
